@@ -2,6 +2,7 @@
 # Makes .venv at the root of the checkout: the pinned packages, the library (editable), its command and
 # the code generator. Does nothing when that is done already. Takes the interpreter from $PYTHON.
 set -euo pipefail
+unset CDPATH # makes cd print, and go elsewhere
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 python=${PYTHON:-python3}
