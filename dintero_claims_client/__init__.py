@@ -1,1 +1,62 @@
-"""Placeholder."""
+"""Claim discounts at Dintero from asyncio.
+
+No claim is lost, none is made twice, none is credited to the wrong caller, and none is reported failed
+when it was taken. What cannot be known is said to be unknown.
+"""
+
+from ._retry import RetryPolicy
+from ._version import __version__
+from .client import ClaimsClient, ClientStats
+from .errors import (
+    APIStatusError,
+    AuthenticationError,
+    ClaimsError,
+    ClientStateError,
+    ConfigurationError,
+    InvalidClaimError,
+    NoAnswerError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefConflictError,
+    ServerError,
+)
+from .models import (
+    UNSET,
+    Claim,
+    ClaimDiscount,
+    ClaimDiscountRef,
+    ClaimRequest,
+    Unset,
+    claim_request_from_json,
+)
+
+__all__ = [
+    "UNSET",
+    "APIStatusError",
+    "AuthenticationError",
+    "Claim",
+    "ClaimDiscount",
+    "ClaimDiscountRef",
+    "ClaimRequest",
+    "ClaimsClient",
+    "ClaimsError",
+    "ClientStateError",
+    "ClientStats",
+    "ConfigurationError",
+    "InvalidClaimError",
+    "NoAnswerError",
+    "NotFoundError",
+    "NotSentError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RefConflictError",
+    "RetryPolicy",
+    "ServerError",
+    "Unset",
+    "__version__",
+    "claim_request_from_json",
+]

@@ -1,0 +1,128 @@
+"""The engine for those who bring their own `httpx.AsyncClient`, or httpx2's, which has the same shape.
+
+It promises less than the default engine, where the caller's pool does: httpcore 1.0 can hand a stray
+answer to the next request on a connection (a claim is protected by the echo of its `ref`, a refusal is
+not), and its pool can be left full by cancellations under contention.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httpx
+
+from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
+
+# By name, because httpx2's classes are not httpx's.
+_NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+_PERMANENT = frozenset({"UnsupportedProtocol", "InvalidURL"})
+
+
+class _Stream(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class _SentMark:
+    """Follows httpcore's trace, to know whether any of the body was handed to the connection."""
+
+    def __init__(self) -> None:
+        self.traced = False
+        self.sent = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self.traced = True
+        # Asking a proxy for a tunnel is a request too, without anything of ours.
+        if event.endswith("send_request_body.started") and info["request"].method != b"CONNECT":
+            self.sent = True
+
+
+class HttpxEngine:
+    """Sends over a client that the caller made, and that stays the caller's: it is never closed here."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._closed = False
+        self.name = type(client).__module__.partition(".")[0]
+
+    async def send(self, request: EngineRequest, *, deadline: float) -> EngineResponse:
+        """See `Engine.send`."""
+        if self._closed or self._client.is_closed:
+            raise RequestNotSent("the client was closed", permanent=True)
+        mark = _SentMark()
+        outgoing = self._client.build_request(
+            request.method,
+            request.url,
+            content=request.body,
+            headers=dict(request.headers),
+            # The deadline is kept here, for every phase alike.
+            timeout=None,
+            extensions={"trace": mark},
+        )
+        try:
+            async with asyncio.timeout_at(deadline):
+                # The caller's client may follow redirects and add credentials of its own.
+                response = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+        except asyncio.CancelledError as error:
+            # httpx's frames hold the headers, and a traceback can be printed with its locals.
+            raise error.with_traceback(None) from None
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
+            raise _verdict(error, mark) from None
+        answer, whole = await _read(response, request.body_cap, deadline)
+        content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
+
+        async def drop() -> None:
+            stream: _Stream | None = response.extensions.get("network_stream")
+            if stream is not None:
+                await stream.aclose()
+
+        return EngineResponse(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=content,
+            complete=whole and inflated,
+            drop=drop,
+        )
+
+    async def aclose(self) -> None:
+        """Send nothing more; the caller's client stays open."""
+        self._closed = True
+
+    def abandon(self) -> None:
+        """Do nothing: the client is the caller's."""
+
+
+async def _read(response: httpx.Response, cap: int, deadline: float) -> tuple[bytes, bool]:
+    """Return what came of the body, and whether that is all of it."""
+    answer, whole = bytearray(), False
+    try:
+        if response.is_stream_consumed:
+            # A hook of the caller's client has read it, and httpx has inflated it.
+            response.headers.pop("Content-Encoding", None)
+            return response.content[:cap], len(response.content) <= cap
+        async with asyncio.timeout_at(deadline):
+            async for chunk in response.aiter_raw():
+                answer += chunk
+                if len(answer) > cap:
+                    break
+            whole = len(answer) <= cap
+    except Exception:  # noqa: BLE001 - the status is known, and says more than how the body broke off
+        whole = False
+    finally:
+        if not whole:
+            with contextlib.suppress(Exception):
+                await response.aclose()
+    return bytes(answer[:cap]), whole
+
+
+def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:
+    kinds = {cls.__name__ for cls in type(error).__mro__}
+    reason = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+    if kinds & _PERMANENT or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return RequestNotSent(f"cannot be sent ({reason})", permanent=True)
+    # A transport of the caller's own may trace nothing; then only the kind of the error tells.
+    if kinds & _NOT_SENT or (mark.traced and not mark.sent):
+        return RequestNotSent(f"no connection ({reason})")
+    return RequestMaybeSent(reason)

@@ -1,0 +1,254 @@
+"""One attempt at each of the API's operations: build, send with a good token, read.
+
+The only importer of the generated endpoint modules. Their builders make the request, their models read
+the answer; the bytes are sent here, so that each attempt of a call sends the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+
+from ._engines.base import Engine, EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent
+from ._generated.api.claims import claim_discounts, get_claim, list_claims
+from ._generated.models.claim import Claim
+from ._generated.models.claim_request import ClaimRequest
+from ._limiter import Limiter
+from ._protocol import (
+    Verdict,
+    answers,
+    cap_body,
+    read_object,
+    read_objects,
+    status_error,
+    usable_id,
+    verdict,
+)
+from ._retry import Ambiguous, Done, Failure, NotSent, Refused
+from ._secrets import MaskedStr, scrub
+from ._tokens import Token, TokenFailure, TokenSource
+from ._validation import check_claim, encode_body, without_null
+from .errors import APIStatusError
+
+# Inflating is a risk without a gain for answers of a few hundred bytes.
+_JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+@attrs.frozen
+class ClaimToSend:
+    """A checked claim: the bytes that every attempt sends, and what its answer is compared with."""
+
+    request: EngineRequest
+    body: Mapping[str, Any]
+    ref: str | None
+    minted: bool
+    """Whether the ref was made here, so that no other caller can have used it."""
+
+
+@attrs.frozen
+class FoundClaim:
+    """A claim that was read: the model, and the JSON object it was made from."""
+
+    claim: Claim
+    raw: Mapping[str, Any]
+
+
+class Operations:
+    """Makes single attempts, and says how they ended.
+
+    Raises nothing but `InvalidClaimError`. Safe under concurrent calls on one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        limiter: Limiter,
+        tokens: TokenSource,
+        base_url: str,
+        account_id: str,
+        headers: Mapping[str, str],
+        attempt_timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._limiter = limiter
+        self._tokens = tokens
+        self._base_url = base_url
+        self._account_id = account_id
+        self._headers = {**headers, **_JSON}
+        self._attempt_timeout = attempt_timeout
+        self._clock = clock
+        self.claim_requests = 0
+        """Claim requests that were handed to the engine, repetitions among them."""
+
+    def prepare_claim(self, request: ClaimRequest, *, mint: Callable[[], str] | None) -> ClaimToSend:
+        """Check a claim and make its bytes; one without a `ref` gets one from `mint`, if given.
+
+        Raises `InvalidClaimError`.
+        """
+        check_claim(request)
+        built = claim_discounts._get_kwargs(self._account_id, body=request)  # pyright: ignore[reportPrivateUsage]
+        body = without_null(built["json"])
+        minted = mint is not None and "ref" not in body
+        if mint is not None and minted:
+            body["ref"] = mint()
+        ref: str | None = body.get("ref")
+        return ClaimToSend(
+            EngineRequest(
+                "POST",
+                self._base_url + built["url"],
+                {**self._headers, **built["headers"]},
+                encode_body(body, ref=ref),
+            ),
+            body,
+            ref,
+            minted,
+        )
+
+    async def claim(self, claim: ClaimToSend, *, deadline: float) -> Done[Claim] | Failure:
+        """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
+        answer = await self._exchange(claim.request, deadline=deadline, ref=claim.ref)
+        if not isinstance(answer, EngineResponse):
+            return answer
+        if verdict(answer.status) is not Verdict.SUCCESS:
+            return self._failure(answer, claim=True, ref=claim.ref)
+        raw = read_object(answer.body) if answer.complete else None
+        if raw is None:
+            return _unreadable(answer, "the answer cannot be read")
+        if not answers(raw, ref=claim.ref, customer_id=claim.body["customer_id"]):
+            await answer.drop()
+            return _unreadable(answer, "the answer is for another claim")
+        model = _model(raw) if usable_id(raw) is not None else None
+        return Done(model) if model is not None else _unreadable(answer, "the answer is not a claim")
+
+    async def get(self, claim_id: str, *, deadline: float) -> Done[Claim] | Failure:
+        """Attempt once to read a claim by its id."""
+        built = get_claim._get_kwargs(self._account_id, claim_id)  # pyright: ignore[reportPrivateUsage]
+        answer = await self._exchange(self._read_request(built), deadline=deadline)
+        if not isinstance(answer, EngineResponse):
+            return answer
+        if verdict(answer.status) is not Verdict.SUCCESS:
+            return self._failure(answer)
+        raw = read_object(answer.body) if answer.complete else None
+        claim = _model(raw) if raw is not None and usable_id(raw) is not None else None
+        if claim is None:
+            return _unreadable(answer, "the answer is not a claim")
+        if claim.id != claim_id:
+            await answer.drop()
+            return _unreadable(answer, "the answer is another claim")
+        return Done(claim)
+
+    async def list_page(
+        self, *, limit: int, starting_after: str | None, deadline: float
+    ) -> Done[list[FoundClaim]] | Failure:
+        """Attempt once to read a page of the account's claims."""
+        built = list_claims._get_kwargs(  # pyright: ignore[reportPrivateUsage]
+            self._account_id,
+            limit=limit,
+            **({} if starting_after is None else {"starting_after": starting_after}),
+        )
+        answer = await self._exchange(self._read_request(built), deadline=deadline)
+        if not isinstance(answer, EngineResponse):
+            return answer
+        if verdict(answer.status) is not Verdict.SUCCESS:
+            return self._failure(answer)
+        items = read_objects(answer.body) if answer.complete else None
+        if items is None:
+            return _unreadable(answer, "the answer is not a list of claims")
+        page: list[FoundClaim] = []
+        for raw in items:
+            model = _model(raw)
+            if model is None:
+                return _unreadable(answer, "the answer is a list of something else than claims")
+            page.append(FoundClaim(model, raw))
+        return Done(page)
+
+    def _read_request(self, built: Mapping[str, Any]) -> EngineRequest:
+        url = self._base_url + built["url"]
+        if params := built.get("params"):
+            url = f"{url}?{urlencode(params)}"
+        return EngineRequest(built["method"].upper(), url, self._headers)
+
+    async def _exchange(
+        self, request: EngineRequest, *, deadline: float, ref: str | None = None
+    ) -> EngineResponse | Failure:
+        """Send one request, when it is its turn, with a token that is good then."""
+        if not await self._limiter.acquire(deadline=deadline):
+            return NotSent("no connection became free in time")
+        try:
+            response = await self._send(request, deadline, ref)
+            if isinstance(response, tuple):
+                # The server says so before it executes anything; a new token is all that it wants.
+                self._tokens.discard(response[1])
+                response = await self._send(request, deadline, ref)
+            return response[0] if isinstance(response, tuple) else response
+        finally:
+            self._limiter.release()
+
+    async def _send(
+        self, request: EngineRequest, deadline: float, ref: str | None
+    ) -> EngineResponse | tuple[EngineResponse, Token] | Failure:
+        """Send with the token of the moment; a 401 comes with the token that it refuses."""
+        token = await self._tokens.get(deadline=deadline)
+        if isinstance(token, TokenFailure):
+            error = token.make_error() if token.make_error is not None else None
+            if error is not None:
+                error.ref = ref
+            return NotSent(token.reason, permanent=token.final, retry_after=token.retry_after, error=error)
+        authorized = attrs.evolve(
+            request, headers={**request.headers, "Authorization": MaskedStr(f"Bearer {token.value}")}
+        )
+        if request.method == "POST":
+            self.claim_requests += 1
+        try:
+            response = await self._engine.send(
+                authorized, deadline=min(deadline, self._clock() + self._attempt_timeout)
+            )
+        except RequestNotSent as failure:
+            return NotSent(failure.reason, permanent=failure.permanent)
+        except RequestMaybeSent as failure:
+            return Ambiguous(failure.reason)
+        response = attrs.evolve(response, body=scrub(response.body, token.value))
+        return (response, token) if response.status == 401 else response
+
+    def _failure(
+        self, answer: EngineResponse, *, claim: bool = False, ref: str | None = None
+    ) -> Refused | Ambiguous:
+        error = status_error(
+            answer.status,
+            answer.headers,
+            answer.body,
+            now=datetime.now(UTC),
+            ref=ref,
+            # Only a claim has a ref that can conflict.
+            cls=APIStatusError if answer.status == 409 and not claim else None,
+        )
+        match verdict(answer.status):
+            case Verdict.AMBIGUOUS:
+                return Ambiguous(
+                    f"the server answered {answer.status}",
+                    status=answer.status,
+                    body=error.body,
+                    retry_after=error.retry_after,
+                    error=error,
+                )
+            case said:
+                return Refused(error, again=said is Verdict.THROTTLED)
+
+
+def _model(raw: Mapping[str, Any]) -> Claim | None:
+    """Make the model of a claim, tolerantly; None where the generated code cannot."""
+    try:
+        return Claim.from_dict(raw)
+    # It fails on malformed parts in whatever way it meets first.
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+
+
+def _unreadable(answer: EngineResponse, reason: str) -> Ambiguous:
+    return Ambiguous(reason, status=answer.status, body=cap_body(answer.body))

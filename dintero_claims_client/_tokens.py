@@ -1,0 +1,243 @@
+"""The access token: cached, refreshed before it expires, and fetched once however many wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import attrs
+
+from ._engines.base import TOKEN_BODY_CAP, Engine, EngineRequest, RequestMaybeSent, RequestNotSent
+from ._protocol import (
+    Verdict,
+    parse_retry_after,
+    read_object,
+    status_error,
+    token_lifetime,
+    usable_token,
+    verdict,
+)
+from ._secrets import MaskedStr, Secret, scrub
+from .errors import AuthenticationError, ClaimsError, ConfigurationError
+
+EARLY_SECONDS = 60.0
+"""How long before its expiry a token is refreshed, but never earlier than at half its life."""
+
+MIN_INTERVAL = 1.0
+"""Seconds between two fetches at least, however short the tokens live, unless a token was refused."""
+
+_FAILURE_DELAYS = (1.0, 4.0, 26.0)
+"""Seconds between failed fetches. Together with the first they are three requests in 30 seconds, which a
+token endpoint in trouble can bear, however many calls wait."""
+
+
+@attrs.frozen
+class Token:
+    """An access token and the times, on the source's clock, from which it is refreshed and not used."""
+
+    value: MaskedStr
+    refresh_at: float
+    expires_at: float
+
+
+@attrs.frozen
+class Grant:
+    """What a fetch brought: a token and its life in seconds."""
+
+    value: MaskedStr
+    lifetime: float
+
+
+@attrs.frozen
+class TokenFailure:
+    """Why there is no token. The same facts go to all that waited for the fetch.
+
+    `final` where asking again cannot help; `retry_after` is the number of seconds after which the next
+    fetch may be made. `make_error` makes the error that says more than "not sent", a new one for each
+    caller, because a raised error gathers the traceback of its call.
+    """
+
+    reason: str
+    final: bool = False
+    retry_after: float | None = None
+    make_error: Callable[[], ClaimsError] | None = None
+
+
+class TokenEndpoint:
+    """Fetches a token with the client's credentials: HTTP Basic and a JSON body (api: Get Token)."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        url: str,
+        audience: str,
+        client_id: str,
+        client_secret: Secret,
+        headers: Mapping[str, str],
+        attempt_timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._url = url
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._headers = {**headers, "Content-Type": "application/json"}
+        self._body = json.dumps({"grant_type": "client_credentials", "audience": audience}).encode()
+        self._attempt_timeout = attempt_timeout
+        self._clock = clock
+
+    async def fetch(self) -> Grant | TokenFailure:
+        """Ask once for a token. Never raises for what the server or the network does."""
+        try:
+            secret = await self._client_secret.reveal()
+        except ConfigurationError as error:
+            message = str(error)
+            return TokenFailure(message, final=True, make_error=lambda: ConfigurationError(message))
+        basic = MaskedStr(b64encode(f"{self._client_id}:{secret}".encode()).decode())
+        request = EngineRequest(
+            "POST",
+            self._url,
+            {**self._headers, "Authorization": MaskedStr(f"Basic {basic}")},
+            self._body,
+            TOKEN_BODY_CAP,
+        )
+        try:
+            response = await self._engine.send(request, deadline=self._clock() + self._attempt_timeout)
+        except RequestNotSent as failure:
+            return TokenFailure(
+                f"the token endpoint cannot be reached: {failure.reason}", final=failure.permanent
+            )
+        except RequestMaybeSent as failure:
+            return TokenFailure(f"the token endpoint did not answer: {failure.reason}")
+        answer = read_object(response.body) if response.complete else None
+        said = verdict(response.status)
+        if response.status == 200 and answer is not None:
+            token = usable_token(answer)
+            if token is not None:
+                return Grant(MaskedStr(token), token_lifetime(answer.get("expires_in")))
+        elif said is Verdict.SUCCESS:
+            # Not the token endpoint's own words, so perhaps a proxy's, for a while.
+            return TokenFailure(f"the token endpoint's answer ({response.status}) cannot be read")
+        again = said in (Verdict.AMBIGUOUS, Verdict.THROTTLED)
+
+        def make_error() -> ClaimsError:
+            return status_error(
+                response.status,
+                response.headers,
+                # A success that was refused may hold a token.
+                b"" if said is Verdict.SUCCESS else scrub(response.body, secret, basic),
+                now=datetime.now(UTC),
+                cls=None if again else AuthenticationError,
+                fallback="the token endpoint gave no token that can be used"
+                if said is Verdict.SUCCESS
+                else "the token endpoint refused the client's credentials",
+            )
+
+        return TokenFailure(
+            f"the token endpoint answered {response.status}",
+            final=not again,
+            retry_after=parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC)),
+            make_error=make_error,
+        )
+
+
+class TokenSource:
+    """Gives a token that is good now.
+
+    Safe under any number of concurrent callers on one event loop. The source owns the fetch: whoever
+    waits may be cancelled, also the one that started it, and the others still get the token. All that
+    wait share a failure.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Grant | TokenFailure]],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._token: Token | None = None
+        self._task: asyncio.Task[Token | TokenFailure] | None = None
+        self._failure: TokenFailure | None = None
+        self._failures = 0
+        self._next_fetch = float("-inf")
+        self._closed = False
+        self.fetches = 0
+
+    async def get(self, *, deadline: float) -> Token | TokenFailure:
+        """Return a token, waiting for a fetch until the deadline (a reading of the event loop's clock)."""
+        token, now = self._token, self._clock()
+        if token is not None and now < token.expires_at:
+            # One that is about to expire is still good: nobody waits for its successor.
+            if now >= token.refresh_at and now >= self._next_fetch and self._task is None:
+                self._start()
+            return token
+        if self._task is None:
+            if self._failure is not None and now < self._next_fetch:
+                return attrs.evolve(self._failure, retry_after=self._next_fetch - now)
+            self._start()
+        task = self._task
+        if task is None:
+            return TokenFailure("the client is closed", final=True)
+        try:
+            async with asyncio.timeout_at(deadline):
+                # The shield keeps a cancelled caller from cancelling the fetch of all the others.
+                return await asyncio.shield(task)
+        except TimeoutError:
+            return TokenFailure("no access token came in time")
+        except asyncio.CancelledError:
+            if task.cancelled() and self._closed:
+                return TokenFailure("the client is closed", final=True)
+            raise
+
+    def discard(self, token: Token) -> None:
+        """Forget this token, which the server refused; a newer one stays."""
+        if self._token is not None and self._token.value == token.value:
+            self._token = None
+            self._next_fetch = float("-inf")
+
+    async def aclose(self) -> None:
+        """Stop a fetch that is under way; those that wait for it are told that the client is closed."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _start(self) -> None:
+        if self._closed:
+            return
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="dintero-claims-token")
+
+    async def _run(self) -> Token | TokenFailure:
+        # A token lives from when the server made it, which is after the request began.
+        began = self._clock()
+        self.fetches += 1
+        try:
+            result = await self._fetch()
+        finally:
+            self._task = None
+        if isinstance(result, TokenFailure):
+            # A final failure is remembered for the least time only: credentials may be mended meanwhile.
+            wait = (
+                MIN_INTERVAL
+                if result.final
+                else _FAILURE_DELAYS[min(self._failures, len(_FAILURE_DELAYS) - 1)]
+            )
+            self._failures += 1
+            self._failure = result
+            self._next_fetch = self._clock() + max(wait, result.retry_after or 0.0)
+            return attrs.evolve(result, retry_after=self._next_fetch - self._clock())
+        self._failures, self._failure = 0, None
+        self._next_fetch = began + MIN_INTERVAL
+        expires_at = began + result.lifetime
+        self._token = Token(
+            result.value,
+            refresh_at=max(expires_at - min(EARLY_SECONDS, result.lifetime / 2), self._next_fetch),
+            expires_at=max(expires_at, self._next_fetch),
+        )
+        return self._token

@@ -1,0 +1,155 @@
+"""The rules that a claim must meet before it is sent, and the body that it is sent as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sized
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from ._generated.models.claim_discount import ClaimDiscount
+from ._generated.models.claim_discount_ref import ClaimDiscountRef
+from ._generated.models.claim_request import ClaimRequest
+from ._generated.types import Unset
+from .errors import InvalidClaimError
+
+CUSTOMER_ID_MAX = 255
+"""openapi: ClaimRequest.customer_id.maxLength."""
+
+EXACT_INTEGER_MAX = 2**53 - 1
+"""JSON readers may hold numbers as floats, which are exact only up to here; an amount is money."""
+
+
+def shape(value: object) -> str:
+    """Describe a value without showing it, for it may be personal data."""
+    match value:
+        case None | Unset():
+            return "nothing"
+        case str():
+            return f"text of {len(value)} characters"
+        case Sized():
+            return f"{type(value).__name__} of {len(value)}"
+        case _:
+            return type(value).__name__
+
+
+def check_claim(request: object) -> None:
+    """Check that a claim may be sent; raises `InvalidClaimError`. A field that is None counts as absent.
+
+    The annotations of the generated classes are not enforced, so nothing is taken on their word.
+    """
+    if not isinstance(request, ClaimRequest):
+        raise InvalidClaimError("request", "must be a ClaimRequest", shape(request))
+    _check_purchase_at(request.purchase_at)
+    customer_id = _check_text("customer_id", request.customer_id)
+    if len(customer_id) > CUSTOMER_ID_MAX:
+        raise InvalidClaimError(
+            "customer_id", f"must have at most {CUSTOMER_ID_MAX} characters", shape(customer_id)
+        )
+    if customer_id != customer_id.strip():
+        raise InvalidClaimError("customer_id", "must have no space at either end", "text with one")
+    for name, value in (("ref", request.ref), ("type", request.type_)):
+        if not _absent(value):
+            _check_text(name, value, empty=name == "type")
+    _check_discounts(request.discounts)
+
+
+def without_null(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a JSON value without the fields that are null: None counts as absent, and is not sent."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {name: without_null(item) for name, item in fields.items() if item is not None}
+    if isinstance(value, list):
+        return [without_null(item) for item in cast("list[object]", value)]
+    return value
+
+
+def encode_body(body: dict[str, Any], *, ref: str | None) -> bytes:
+    """Return the bytes to send; raises `InvalidClaimError` for what JSON cannot express."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError):
+        # All named fields are checked before, so it is one that the models do not know.
+        raise InvalidClaimError(
+            "discounts", "must hold only what JSON can express", "additional fields", ref=ref
+        ) from None
+
+
+def check_text_argument(name: str, value: object) -> str:
+    """Return an id or a ref that a call was given; raises `InvalidClaimError` when it cannot be one."""
+    text = _check_text(name, value)
+    if text in (".", ".."):
+        raise InvalidClaimError(name, "must not be a step in a path", shape(text))
+    return text
+
+
+def _absent(value: object) -> bool:
+    return value is None or isinstance(value, Unset)
+
+
+def _check_text(field: str, value: object, *, empty: bool = False) -> str:
+    if not isinstance(value, str):
+        raise InvalidClaimError(field, "must be text", shape(value))
+    if not value and not empty:
+        raise InvalidClaimError(field, "must not be empty", shape(value))
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidClaimError(
+            field, "must be text that UTF-8 can express", "text with a lone surrogate"
+        ) from None
+    return value
+
+
+def _check_purchase_at(value: object) -> None:
+    if not isinstance(value, datetime):
+        raise InvalidClaimError("purchase_at", "must be a datetime", shape(value))
+    offset = value.utcoffset()
+    if offset is None:
+        # Which zone was meant is not guessed.
+        raise InvalidClaimError("purchase_at", "must have a time zone", "a datetime without one")
+    if offset % timedelta(minutes=1):
+        raise InvalidClaimError(
+            "purchase_at", "must have an offset of whole minutes (RFC 3339)", "an offset with seconds"
+        )
+
+
+def _check_discounts(value: object) -> None:
+    if not isinstance(value, list):
+        raise InvalidClaimError("discounts", "must be a list of ClaimDiscount", shape(value))
+    discounts = cast("list[object]", value)
+    if not discounts:
+        raise InvalidClaimError("discounts", "must hold at least one discount", shape(discounts))
+    for index, discount in enumerate(discounts):
+        field = f"discounts[{index}]"
+        if not isinstance(discount, ClaimDiscount):
+            raise InvalidClaimError(field, "must be a ClaimDiscount", shape(discount))
+        if not _absent(discount.id):
+            _check_text(f"{field}.id", discount.id)
+        _check_refs(f"{field}.refs", discount.refs)
+
+
+def _check_refs(field: str, value: object) -> None:
+    if _absent(value):
+        return
+    if not isinstance(value, list):
+        raise InvalidClaimError(field, "must be a list of ClaimDiscountRef", shape(value))
+    for index, ref in enumerate(cast("list[object]", value)):
+        item = f"{field}[{index}]"
+        if not isinstance(ref, ClaimDiscountRef):
+            raise InvalidClaimError(item, "must be a ClaimDiscountRef", shape(ref))
+        if not _absent(ref.id):
+            _check_text(f"{item}.id", ref.id)
+        for name, number in (("amount", ref.amount), ("usage", ref.usage)):
+            if not _absent(number):
+                _check_integer(f"{item}.{name}", number)
+
+
+def _check_integer(field: str, value: object) -> None:
+    # Exactly int: a bool is one too, and would be sent as `true`.
+    if type(value) is not int:
+        raise InvalidClaimError(field, "must be an integer", shape(value))
+    if abs(value) > EXACT_INTEGER_MAX:
+        raise InvalidClaimError(
+            field, "must be within plus or minus 2^53 - 1", f"integer of {value.bit_length()} bits"
+        )

@@ -1,0 +1,434 @@
+"""The client: its lifecycle, and one method for each operation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from platform import python_implementation, python_version
+from random import random
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from uuid import uuid4
+
+import attrs
+import httpx
+
+from ._engines import is_async_client, make_engine
+from ._engines.base import Engine
+from ._generated.models.claim import Claim
+from ._generated.models.claim_request import ClaimRequest
+from ._limiter import Limiter
+from ._operations import Operations
+from ._reconcile import PAGE_SIZE, ListPage, Page, Recovered, find_by_ref, settle, walk
+from ._retry import (
+    Ambiguous,
+    Done,
+    Ended,
+    Failure,
+    NotSent,
+    RetryPolicy,
+    check_count,
+    check_seconds,
+    run_attempts,
+)
+from ._secrets import MASK, SecretSource, wrap_secret
+from ._tokens import TokenEndpoint, TokenSource
+from ._validation import check_text_argument
+from ._version import __version__
+from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
+from .settings import (
+    DEFAULT_BASE_URL,
+    Settings,
+    build_settings,
+    default_user_agent,
+    settings_from_environment,
+)
+
+T = TypeVar("T")
+
+_DEFAULT_RETRY = RetryPolicy()
+
+
+@attrs.frozen
+class ClientStats:
+    """What a client has done since it was made.
+
+    `claim_requests` counts claims as they were sent, repetitions among them; `recovered` the claims whose
+    answer was lost and that were read back; `token_requests` the requests to the token endpoint.
+    `waiting` are those that wait for a connection at this moment.
+    """
+
+    claim_requests: int
+    recovered: int
+    token_requests: int
+    waiting: int
+
+
+@attrs.frozen(eq=False)
+class _Opened:
+    """What a client holds while it is open, and the process and the event loop that it belongs to."""
+
+    pid: int
+    loop: asyncio.AbstractEventLoop
+    engine: Engine
+    limiter: Limiter
+    tokens: TokenSource
+    operations: Operations
+    closing: asyncio.Future[None]
+
+
+class ClaimsClient:
+    """Claims discounts at Dintero, and says truthfully what became of each claim.
+
+    One client serves a whole process: it is safe under thousands of concurrent calls on one event loop,
+    and belongs to the event loop and the process of its first use. Open it with `async with`, or call
+    `aclose()` when done.
+
+    account_id: `P` or `T` and eight digits. client_id, client_secret: the API client's credentials; the
+    secret may be a function (also an async one) that returns the secret of the moment.
+    timeout: seconds for one call, with all its attempts, token fetches and look-ups.
+    max_connections: how many requests are under way at once; further calls wait their turn.
+    generate_refs: whether a claim without a `ref` gets one; without a `ref`, a claim is sent at most once.
+    retry: how often and how fast a call is tried again.
+    token_url, audience: where tokens come from and what for; by default those of the account.
+    ssl_context, proxy, trust_env: how to connect; trust_env takes proxies from the environment.
+    allow_http: whether a base_url other than loopback may be `http://`.
+    http_client: an `httpx.AsyncClient` of the caller's to send with; it is never closed here.
+    system_name … system_plugin_version: the merchant's system and the plugin, which the provider asks for.
+
+    Raises `ConfigurationError` for a setting that cannot be.
+    """
+
+    _opened: _Opened | None = None
+    _closed = False
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        client_id: str,
+        client_secret: SecretSource,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        max_connections: int = 100,
+        generate_refs: bool = True,
+        retry: RetryPolicy = _DEFAULT_RETRY,
+        token_url: str | None = None,
+        audience: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        allow_http: bool = False,
+        http_client: httpx.AsyncClient | None = None,
+        system_name: str = python_implementation(),
+        system_version: str = python_version(),
+        system_plugin_name: str = "dintero-claims-client",
+        system_plugin_version: str = __version__,
+        user_agent: str | None = None,
+    ) -> None:
+        # Rebound at once: this frame is in the traceback of every setting that is refused.
+        secret, client_secret = wrap_secret(client_secret), MASK
+        self._settings: Settings = build_settings(
+            account_id=account_id,
+            client_id=client_id,
+            client_secret=secret,
+            base_url=base_url,
+            timeout=timeout,
+            max_connections=max_connections,
+            generate_refs=generate_refs,
+            retry=retry,
+            token_url=token_url,
+            audience=audience,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+            allow_http=allow_http,
+            own_engine=http_client is None,
+            user_agent=default_user_agent() if user_agent is None else user_agent,
+            system_name=system_name,
+            system_version=system_version,
+            system_plugin_name=system_plugin_name,
+            system_plugin_version=system_plugin_version,
+        )
+        if http_client is not None and not is_async_client(http_client):
+            raise ConfigurationError("http_client: must be an httpx.AsyncClient")
+        self._http_client = http_client
+        self._recovered = 0
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:  # noqa: ANN401 - whatever __init__ takes
+        """Make a client from the environment; `settings` are arguments of the client and go before it.
+
+        Reads DINTERO_ACCOUNT_ID, DINTERO_CLIENT_ID, DINTERO_CLIENT_SECRET or DINTERO_CLIENT_SECRET_FILE
+        (a file's path, read anew for every token), and DINTERO_BASE_URL. Raises `ConfigurationError`.
+        """
+        found = {**settings_from_environment(), **settings}
+        for name in ("account_id", "client_id", "client_secret"):
+            if name not in found:
+                raise ConfigurationError(f"{name}: is missing; set DINTERO_{name.upper()}")
+        return cls(**found)
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client and its connections; again is no error.
+
+        Calls under way end soon: with `ClientStateError` where nothing was sent, else with what is known.
+        """
+        if self._closed:
+            return
+        opened = None if self._opened is None else self._open()
+        self._closed = True
+        if opened is not None:
+            opened.closing.set_result(None)
+            await opened.tokens.aclose()
+            await opened.engine.aclose()
+
+    def __del__(self) -> None:
+        opened = self._opened
+        if opened is not None and not self._closed and opened.pid == os.getpid():
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            opened.engine.abandon()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "new" if self._opened is None else "open"
+        return f"<ClaimsClient {self._settings.account_id} at {self._settings.base_url}, {state}>"
+
+    def stats(self) -> ClientStats:
+        """Return what the client has done so far."""
+        opened = self._opened
+        return ClientStats(
+            claim_requests=0 if opened is None else opened.operations.claim_requests,
+            recovered=self._recovered,
+            token_requests=0 if opened is None else opened.tokens.fetches,
+            waiting=0 if opened is None else opened.limiter.waiting,
+        )
+
+    async def claim(
+        self,
+        request: ClaimRequest,
+        *,
+        timeout: float | None = None,
+        if_exists: Literal["raise", "return"] = "raise",
+    ) -> Claim:
+        """Claim discounts, and return the claim as the server took it.
+
+        A claim with a `ref` (its own, or a minted one) is sent again, byte for byte the same, after
+        anything that leaves its outcome open, and is looked up when that does not settle it; one without
+        is sent again only if it was not executed. The request is not changed, and may be used again.
+        Give a `ref` of your own (an order number) wherever the caller may be cancelled or restarted: it is
+        how the claim is found again.
+
+        timeout: seconds for the whole call; None for the client's.
+        if_exists: what to do where the `ref` is already taken when the call begins. "raise" raises
+        `RefConflictError`; "return" returns the existing claim if it is the same claim.
+
+        Raises `InvalidClaimError` before anything is sent; `NotSentError`, `AuthenticationError`,
+        `RefConflictError`, `RateLimitedError` and other `APIStatusError` when the claim was not taken;
+        `OutcomeUnknownError` when that could not be found out; `ClientStateError`.
+        """
+        opened = self._open()
+        if if_exists not in ("raise", "return"):
+            raise ConfigurationError('if_exists: must be "raise" or "return"')
+        deadline = self._deadline(opened, timeout)
+        claim = opened.operations.prepare_claim(
+            request, mint=_mint_ref if self._settings.generate_refs else None
+        )
+        ended = await self._run(
+            opened,
+            lambda: opened.operations.claim(claim, deadline=deadline),
+            deadline,
+            repeatable=claim.ref is not None,
+        )
+        if isinstance(ended.last, Done):
+            return ended.last.value
+        outcome = await settle(
+            claim,
+            ended,
+            if_exists=if_exists,
+            find=lambda ref: find_by_ref(self._page_reader(opened, lambda: deadline), ref),
+        )
+        if isinstance(outcome, Recovered):
+            self._recovered += 1
+            return outcome.claim
+        raise self._unless_closed(outcome)
+
+    async def get_claim(self, claim_id: str, *, timeout: float | None = None) -> Claim:
+        """Return the claim with this id.
+
+        Raises `NotFoundError` and other `APIStatusError`, `NotSentError`, `NoAnswerError`,
+        `ClientStateError`, and `InvalidClaimError` for what cannot be an id.
+        """
+        opened = self._open()
+        check_text_argument("claim_id", claim_id)
+        deadline = self._deadline(opened, timeout)
+        ended = await self._run(opened, lambda: opened.operations.get(claim_id, deadline=deadline), deadline)
+        claim = _read_outcome(ended)
+        if isinstance(claim, ClaimsError):
+            raise self._unless_closed(claim)
+        return claim
+
+    async def list_claims(
+        self, *, page_size: int = PAGE_SIZE, timeout: float | None = None
+    ) -> AsyncIterator[Claim]:
+        """Give all claims of the account, in the server's order, each once.
+
+        page_size: claims in one request, 1 to 100. timeout: seconds for each page.
+        Raises as `get_claim` does.
+        """
+        opened = self._open()
+        check_count("page_size", page_size, most=PAGE_SIZE)
+        read_page = self._page_reader(opened, lambda: self._deadline(opened, timeout))
+        async for page in walk(read_page, page_size=page_size):
+            if isinstance(page, ClaimsError):
+                raise self._unless_closed(page)
+            for found in page:
+                yield found.claim
+
+    async def find_claim(self, *, ref: str, timeout: float | None = None) -> Claim | None:
+        """Return the claim with this `ref`, or None when it is not among those that were looked through.
+
+        The API has no filter by `ref`, so this reads at most 20 pages of 100 claims; None proves nothing
+        for an account that has more. A deleted claim is returned too, with its `deleted_at`.
+        Raises as `get_claim` does; `timeout` is for the whole walk.
+        """
+        opened = self._open()
+        check_text_argument("ref", ref)
+        deadline = self._deadline(opened, timeout)
+        found = await find_by_ref(self._page_reader(opened, lambda: deadline), ref)
+        if isinstance(found, ClaimsError):
+            raise self._unless_closed(found)
+        return None if found is None else found.claim
+
+    def _open(self) -> _Opened:
+        """Return what the client holds, opening it on first use; raises `ClientStateError`."""
+        opened = self._opened
+        if self._closed:
+            raise ClientStateError("the client is closed")
+        if opened is None:
+            self._opened = opened = self._assemble(asyncio.get_running_loop())
+        elif opened.pid != os.getpid():
+            raise ClientStateError(
+                f"the client was opened in process {opened.pid} and this is a fork of it, {os.getpid()}; "
+                "a fork would share its connections: make a client in each process"
+            )
+        elif opened.loop is not asyncio.get_running_loop():
+            raise ClientStateError(
+                "the client was opened on another event loop than this one; make a client in each event loop"
+            )
+        return opened
+
+    def _assemble(self, loop: asyncio.AbstractEventLoop) -> _Opened:
+        settings = self._settings
+        engine = make_engine(
+            self._http_client,
+            max_connections=settings.max_connections,
+            ssl_context=settings.ssl_context,
+            proxy=settings.proxy,
+            trust_env=settings.trust_env,
+        )
+        limiter = Limiter(settings.max_connections)
+        endpoint = TokenEndpoint(
+            engine=engine,
+            url=settings.token_url,
+            audience=settings.audience,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            headers=settings.headers,
+            attempt_timeout=settings.retry.attempt_timeout,
+            clock=loop.time,
+        )
+        tokens = TokenSource(endpoint.fetch, clock=loop.time)
+        operations = Operations(
+            engine=engine,
+            limiter=limiter,
+            tokens=tokens,
+            base_url=settings.base_url,
+            account_id=settings.account_id,
+            headers=settings.headers,
+            attempt_timeout=settings.retry.attempt_timeout,
+            clock=loop.time,
+        )
+        return _Opened(os.getpid(), loop, engine, limiter, tokens, operations, loop.create_future())
+
+    def _deadline(self, opened: _Opened, timeout: float | None) -> float:
+        return opened.loop.time() + (
+            self._settings.timeout if timeout is None else check_seconds("timeout", timeout)
+        )
+
+    async def _run(
+        self,
+        opened: _Opened,
+        attempt: Callable[[], Awaitable[Done[T] | Failure]],
+        deadline: float,
+        *,
+        repeatable: bool = True,
+    ) -> Ended[T]:
+        async def sleep(seconds: float) -> None:
+            # Closing the client ends the wait.
+            await asyncio.wait([opened.closing], timeout=seconds)
+
+        return await run_attempts(
+            attempt,
+            policy=self._settings.retry,
+            repeatable=repeatable,
+            deadline=deadline,
+            clock=opened.loop.time,
+            sleep=sleep,
+            random=random,
+        )
+
+    def _page_reader(self, opened: _Opened, deadline_of: Callable[[], float]) -> ListPage:
+        async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
+            deadline = deadline_of()
+            return _read_outcome(
+                await self._run(
+                    opened,
+                    lambda: opened.operations.list_page(
+                        limit=limit, starting_after=starting_after, deadline=deadline
+                    ),
+                    deadline,
+                )
+            )
+
+        return read_page
+
+    def _unless_closed(self, error: ClaimsError) -> ClaimsError:
+        """Return the error, or the reason behind it: the client was closed under the call."""
+        if self._closed and isinstance(error, NotSentError):
+            return ClientStateError("the client was closed during the call; nothing was sent", ref=error.ref)
+        return error
+
+
+def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
+    """Return what a read brought, or the error that it ends with."""
+    last = ended.last
+    if isinstance(last, Done):
+        return last.value
+    if isinstance(last, NotSent) and ended.before is not None:
+        # Something was sent, and its answer is missing; that says more than the last failure to connect.
+        last = ended.before
+    match last:
+        case NotSent():
+            return last.error or NotSentError(f"not sent: {last.reason}", retry_after=last.retry_after)
+        case Ambiguous():
+            return last.error or NoAnswerError(last.reason, status=last.status, body=last.body)
+        case _:
+            return last.error
+
+
+def _mint_ref() -> str:
+    return str(uuid4())

@@ -1,0 +1,481 @@
+"""What becomes of a claim, on every engine, against a server with its own ledger."""
+
+import asyncio
+import json
+
+import pytest
+from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
+
+from dintero_claims_client import (
+    APIStatusError,
+    AuthenticationError,
+    Claim,
+    ClaimsError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefConflictError,
+    RetryPolicy,
+)
+
+HTML = Answer(200, b"<html>hello</html>", {"Content-Type": "text/html"})
+
+
+async def test_a_claim_is_taken_once(engine, server, make_client, make_request):
+    """A claim comes back with the server's id, is sent once, and the request object is not changed."""
+    client = await make_client(engine)
+    request = make_request("order-1", type_="pos")
+    before = request.to_dict()
+    claim = await client.claim(request)
+    assert isinstance(claim, Claim)
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert "order-1" == claim.ref
+    assert before == request.to_dict()
+    assert 1 == len(server.posts)
+    assert {
+        "purchase_at": "2026-11-23T12:00:00+00:00",
+        "customer_id": "customer-1",
+        "discounts": [{"id": "discount-1", "refs": [{"id": "item-1", "amount": 100, "usage": 1}]}],
+        "ref": "order-1",
+        "type": "pos",
+    } == server.posts[0].json
+
+
+async def test_headers(engine, server, make_client, make_request):
+    """A claim says which library, system and plugin sent it, and asks for plain JSON."""
+    client = await make_client(engine, system_name="Shop", system_version="7", system_plugin_name="Till")
+    await client.claim(make_request())
+    headers = server.posts[0].headers
+    assert headers["user-agent"].startswith("dintero-claims-client/")
+    assert ("Shop", "7", "Till") == tuple(
+        headers[f"dintero-{name}"] for name in ("system-name", "system-version", "system-plugin-name")
+    )
+    assert headers["dintero-system-plugin-version"]
+    assert "application/json" == headers["content-type"]
+    assert "identity" == headers["accept-encoding"]
+    assert headers["authorization"].startswith("Bearer token-")
+
+
+async def test_a_ref_is_minted_and_kept(engine, server, make_client, make_request):
+    """A claim without a ref gets one, and it and every other byte are the same on each attempt."""
+    client = await make_client(engine)
+    server.on_claim.extend([RESET, error_answer(503), CLOSE])
+    claim = await client.claim(make_request(None))
+    assert 4 == len(server.posts)
+    assert 1 == len({post.body for post in server.posts})
+    assert claim.ref == server.posts[0].json["ref"]
+    assert 1 == len(server.claims)
+
+
+AMBIGUOUS = {
+    "reset": RESET,
+    "closed": CLOSE,
+    "half a status line": Answer(raw=b"HTTP/1.1 20", then="close"),
+    "half the headers": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Le", then="close"),
+    "half the body": Answer(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id": "1"', then="close"),
+    "half a chunked body": Answer(
+        raw=b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"id"', then="close"
+    ),
+    "not HTTP": Answer(raw=b"SSH-2.0-OpenSSH\r\n", then="close"),
+    "408": error_answer(408),
+    "500": error_answer(500),
+    "502 HTML": Answer(502, b"<html>"),
+    "503": error_answer(503),
+    "520 HTML": Answer(520, b"<html>error 520</html>"),
+    "530": Answer(530),
+    "200 HTML": HTML,
+    "200 empty": Answer(200),
+    "200 {}": json_answer({}),
+    "200 []": json_answer([]),
+    "200 null": json_answer(None),
+    "200 with id 7": json_answer({"id": 7}),
+    "200 with a blank id": json_answer({"id": " "}),
+    "200 not UTF-8": Answer(200, b'{"id": "\xff"}'),
+    "200 nested too deep": Answer(200, b"[" * 100_000),
+    "200 in gzip that is none": Answer(200, b"\x1f\x8bnot", {"Content-Encoding": "gzip"}),
+    "200 of 3 MiB": Answer(200, b" " * 3 * 2**20 + b"{}"),
+    "201 HTML": Answer(201, b"<html>"),
+    "204": Answer(raw=b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "999": Answer(999),
+}
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+async def test_an_ambiguous_answer_is_settled(engine, server, make_client, make_request, answer, committed):
+    """A claim with a ref whose answer leaves its outcome open ends as the claim that the ledger holds."""
+    client = await make_client(engine)
+    server.on_claim.append(server.commit_then(answer) if committed else answer)
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert 2 == len(server.posts)
+    assert server.posts[0].body == server.posts[1].body
+    assert int(committed) == client.stats().recovered
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+async def test_without_a_ref_nothing_is_sent_twice(
+    engine, server, make_client, make_request, answer, committed
+):
+    """A claim without a ref whose answer leaves its outcome open is reported as unknown, and sent once."""
+    client = await make_client(engine, generate_refs=False)
+    server.on_claim.append(server.commit_then(answer) if committed else answer)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request(None))
+    assert 1 == len(server.posts)
+    assert int(committed) == len(server.claims)
+    assert caught.value.ref is None
+    assert caught.value.taken is None
+    assert caught.value.status == (answer.status if answer.raw is None else caught.value.status)
+
+
+async def test_a_200_of_html_keeps_its_body(engine, server, make_client, make_request):
+    """What an answer said that could not be read is on the error, with its status."""
+    client = await make_client(engine, generate_refs=False)
+    server.on_claim.append(HTML)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request(None))
+    assert (200, b"<html>hello</html>") == (caught.value.status, caught.value.body)
+
+
+async def test_a_claim_that_ends_on_5xx_is_unknown(engine, server, make_client, make_request):
+    """A server that answers only 503 leaves the outcome unknown, with the status and the ref."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=3, base_delay=0.001))
+    server.on_claim.extend([error_answer(503)] * 3)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (503, "order-1", None) == (caught.value.status, caught.value.ref, caught.value.taken)
+    assert 3 == len(server.posts)
+
+
+async def test_the_last_attempts_are_looked_up(engine, server, make_client, make_request):
+    """A claim that was taken on an attempt whose answer was lost is found even when no attempt is left."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
+    server.on_claim.append(server.commit_then(RESET))
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert 1 == len(server.posts)
+
+
+REFUSALS = {
+    400: APIStatusError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: RefConflictError,
+    418: APIStatusError,
+    422: APIStatusError,
+    499: APIStatusError,
+    301: APIStatusError,
+}
+
+
+@pytest.mark.parametrize(("status", "kind"), REFUSALS.items())
+async def test_a_refusal_is_final(engine, server, make_client, make_request, status, kind):
+    """A status that refuses ends the call at once, as its class of error, with all that the server said."""
+    client = await make_client(engine)
+    body = {"error": {"code": "NO WAY", "message": "because", "errors": [{"field": "x"}, "y"]}}
+    server.on_claim.append(json_answer(body, status, headers={"X-Request-Id": "request-7"}))
+    with pytest.raises(kind) as caught:
+        await client.claim(make_request("order-1"))
+    error = caught.value
+    assert kind is type(error)
+    assert (status, "request-7", "order-1", None) == (error.status, error.request_id, error.ref, error.retry_after)
+    assert ("NO WAY", "because", ({"field": "x"},)) == (error.code, error.message, error.errors)
+    assert body == json.loads(error.body)
+    assert (1, 0, 0) == (len(server.posts), len(server.reads), len(server.claims))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"null", b"[]", b'"x"', b'{"error": null}', b'{"error": {"code": 7, "message": []}}', b"\xff"],
+)
+async def test_a_refusal_in_any_form_is_typed(server, make_client, make_request, body):
+    """A refusal whose body is not the API's error form is the same class of error."""
+    client = await make_client()
+    server.on_claim.append(Answer(403, body))
+    with pytest.raises(PermissionDeniedError) as caught:
+        await client.claim(make_request())
+    assert body == caught.value.body
+
+
+async def test_the_body_of_an_error_is_capped(engine, server, make_client, make_request):
+    """A refusal of 5 MiB is its class of error, and carries only the beginning."""
+    client = await make_client(engine)
+    server.on_claim.append(Answer(404, b"x" * 5 * 2**20))
+    with pytest.raises(NotFoundError) as caught:
+        await client.claim(make_request())
+    assert b"x" * 16384 == caught.value.body
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(engine, server, make_client, make_request, status):
+    """A redirect to another place is an error with its status, and the place sees nothing."""
+    from support.fake_server import FakeServer
+
+    async with FakeServer() as elsewhere:
+        client = await make_client(engine)
+        location = f"{elsewhere.base_url}/accounts/T12345678/discounts/available_for_receipt/claims"
+        server.on_claim.append(error_answer(status, headers={"Location": location}))
+        with pytest.raises(APIStatusError) as caught:
+            await client.claim(make_request())
+    assert status == caught.value.status
+    assert 0 == elsewhere.connections
+
+
+async def test_throttling_is_waited_out(engine, server, make_client, make_request):
+    """A claim that is throttled is sent again, also without a ref, because it was not executed."""
+    client = await make_client(engine, generate_refs=False)
+    server.on_claim.extend([error_answer(429, headers={"Retry-After": "0"})] * 2)
+    await client.claim(make_request(None))
+    assert (3, 1) == (len(server.posts), len(server.claims))
+
+
+async def test_a_retry_after_beyond_the_deadline_fails_at_once(engine, server, make_client, make_request):
+    """A call that would have to wait longer than it may fails at once, and says how long."""
+    client = await make_client(engine)
+    server.on_claim.append(error_answer(429, headers={"Retry-After": "3600"}))
+    with pytest.raises(RateLimitedError) as caught:
+        await client.claim(make_request())
+    assert 3600.0 == caught.value.retry_after
+    server.on_claim.append(error_answer(503, headers={"Retry-After": "3600"}))
+    with pytest.raises(OutcomeUnknownError) as unknown:
+        await client.claim(make_request())
+    assert 3600.0 == unknown.value.retry_after
+    assert 2 == len(server.posts)
+
+
+async def test_a_first_conflict_is_a_conflict(engine, server, make_client, make_request):
+    """A ref that was taken before the call is a conflict: one request, and nothing is looked up."""
+    client = await make_client(engine)
+    await client.claim(make_request("order-1"))
+    with pytest.raises(RefConflictError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (409, "order-1") == (caught.value.status, caught.value.ref)
+    assert (2, 0, 1) == (len(server.posts), len(server.reads), len(server.claims))
+
+
+async def test_if_exists_return(engine, server, make_client, make_request):
+    """With if_exists="return" the same claim comes back, and another claim under the ref is a conflict."""
+    client = await make_client(engine)
+    first = await client.claim(make_request("order-1"))
+    again = await client.claim(make_request("order-1"), if_exists="return")
+    assert first.id == again.id
+    with pytest.raises(RefConflictError):
+        await client.claim(make_request("order-1", customer_id="another"), if_exists="return")
+    assert 1 == len(server.claims)
+
+
+async def test_if_exists_return_without_a_readable_claim(server, make_client, make_request):
+    """A ref that is taken by a claim that cannot be found is unknown with taken=True."""
+    client = await make_client()
+    await client.claim(make_request("order-1"))
+    server.on_read.append(json_answer([]))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"), if_exists="return")
+    assert (True, 409) == (caught.value.taken, caught.value.status)
+
+
+async def test_a_conflict_with_another_claim_after_a_lost_answer(engine, server, make_client, make_request):
+    """A conflict after a lost answer is a conflict where the ref turns out to be another claim's."""
+    client = await make_client(engine)
+    await client.claim(make_request("order-1", customer_id="somebody-else"))
+    server.on_claim.append(RESET)
+    with pytest.raises(RefConflictError):
+        await client.claim(make_request("order-1"))
+    assert 1 == len(server.claims)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [json_answer([]), error_answer(404), Answer(200, b"<html>"), json_answer([{"ref": "order-1"}])],
+    ids=["lags behind", "404", "HTML", "without an id"],
+)
+async def test_taken_without_being_readable(engine, server, make_client, make_request, unreadable):
+    """A conflict after a lost answer whose claim cannot be read is unknown, and says that it was taken."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=2, base_delay=0.001))
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_read.extend([unreadable] * 2)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (True, 409, "order-1") == (caught.value.taken, caught.value.status, caught.value.ref)
+
+
+async def test_a_deleted_claim_is_not_repeated(engine, server, make_client, make_request):
+    """A claim that was taken and deleted meanwhile is neither taken nor sent again."""
+    client = await make_client(engine)
+
+    def taken_and_deleted(incoming):
+        server.commit(incoming)
+        server.claims[-1]["deleted_at"] = "2026-11-23T12:00:01Z"
+        return RESET
+
+    server.on_claim.append(taken_and_deleted)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert caught.value.taken is False
+    assert (2, 1) == (len(server.posts), len(server.claims))
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422, 429])
+async def test_a_refusal_after_a_lost_answer_is_not_believed(
+    engine, server, make_client, make_request, status
+):
+    """A claim that was taken is found, although a later attempt is refused for what the first one did."""
+    client = await make_client(engine)
+    server.on_claim.extend([server.commit_then(RESET), error_answer(status, headers={"Retry-After": "999"})])
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_a_refusal_after_a_lost_answer_that_cannot_be_settled(engine, server, make_client, make_request):
+    """A refusal after a lost answer, with nothing found, is unknown: the first request may still be on its way."""
+    client = await make_client(engine)
+    server.on_claim.extend([RESET, error_answer(400)])
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (None, 400) == (caught.value.taken, caught.value.status)
+
+
+@pytest.mark.parametrize("field", ["ref", "customer_id"])
+async def test_an_answer_for_another_claim_is_not_believed(engine, server, make_client, make_request, field):
+    """An answer that names another claim is not ours: its connection is dropped, and the claim is settled."""
+    client = await make_client(engine)
+    stray = {"id": "stranger", "ref": "order-1", "customer_id": "customer-1"} | {field: "another"}
+    server.on_claim.append(server.commit_then(json_answer(stray)))
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert server.posts[0].connection != server.posts[1].connection
+
+
+async def test_an_answer_that_leaves_the_echo_out_is_believed(engine, server, make_client, make_request):
+    """An answer with an id and nothing else is the claim's."""
+    client = await make_client(engine)
+    server.on_claim.append(json_answer({"id": "claim-7", "ref": None}))
+    assert "claim-7" == (await client.claim(make_request())).id
+    assert 1 == len(server.posts)
+
+
+async def test_an_answer_with_malformed_parts_is_believed(server, make_client, make_request):
+    """An answer with an id is the claim's, although parts of it are not what the contract says."""
+    client = await make_client()
+    server.on_claim.append(json_answer({"id": "claim-7", "discounts": 3, "created_at": "yesterday"}))
+    claim = await client.claim(make_request())
+    assert ("claim-7", 3, "yesterday") == (claim.id, claim.discounts, claim.created_at)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_any_readable_2xx_is_the_claim(server, make_client, make_request, status):
+    """A claim in an answer of another 2xx than the documented one counts."""
+    client = await make_client()
+    server.on_claim.append(json_answer({"id": "claim-7"}, status))
+    assert "claim-7" == (await client.claim(make_request())).id
+
+
+async def test_an_interim_answer_is_passed_over(server, make_client, make_request):
+    """A 103 before the answer does not disturb it."""
+    client = await make_client()
+    server.on_claim.append(
+        lambda incoming: Answer(raw=b"HTTP/1.1 103 Early Hints\r\n\r\n" + server.commit(incoming).bytes())
+    )
+    assert (await client.claim(make_request())).id == server.claims[0]["id"]
+
+
+async def test_a_stalled_attempt_does_not_use_up_the_call(engine, server, make_client, make_request):
+    """A server that takes the claim and never answers costs one attempt's time, not the call's."""
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=0.2, base_delay=0.001), timeout=30)
+    server.on_claim.append(server.commit_then(HANG))
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_silence_past_the_deadline_is_unknown(engine, server, make_client, make_request):
+    """A call that gets no answer within its time is unknown, and carries its ref."""
+    client = await make_client(engine)
+    server.on_claim.append(server.commit_then(HANG))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request(None), timeout=0.3)
+    assert server.claims[0]["ref"] == caught.value.ref
+    assert 1 == len(server.claims)
+
+
+async def test_a_connection_that_cannot_be_had_is_not_sent(engine, server, make_client, make_request):
+    """A port that nobody listens on is NotSentError, with the ref that the claim would have gone by."""
+    import socket
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        client = await make_client(
+            engine, base_url=f"http://127.0.0.1:{port}", token_url=f"{server.base_url}/auth/token"
+        )
+        with pytest.raises(NotSentError) as caught:
+            await client.claim(make_request(None))
+    assert caught.value.ref
+
+
+async def test_waiting_for_a_connection_is_not_sent(engine, server, make_client, make_request):
+    """A call that runs out of time behind others was not sent, and the one before it is not disturbed."""
+    client = await make_client(engine, max_connections=1, retry=RetryPolicy(attempt_timeout=30))
+    await client.claim(make_request("warm-up"))
+    server.on_claim.append(HANG)
+    first = asyncio.create_task(client.claim(make_request("first")))
+    while len(server.posts) < 2:
+        await asyncio.sleep(0)
+    with pytest.raises(NotSentError) as caught:
+        await client.claim(make_request("second"), timeout=0.1)
+    assert "second" == caught.value.ref
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert 2 == len(server.posts)
+
+
+async def test_5000_claims_at_once_on_50_connections(server, make_client, make_request):
+    """Thousands of calls at once wait their turn: none fails for it, and no more sockets are opened."""
+    client = await make_client(max_connections=50, timeout=120)
+    claims = await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(5000)))
+    assert 5000 == len({claim.id for claim in claims}) == len(server.claims)
+    assert server.open_most <= 50
+    assert all(claim.ref == f"order-{n}" for n, claim in enumerate(claims))
+
+
+async def test_401_twice_is_an_authentication_error(engine, server, make_client, make_request):
+    """A 401 is replayed once with a new token; a second one is final."""
+    client = await make_client(engine)
+    server.on_claim.extend([error_answer(401)] * 2)
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    assert (2, 2) == (len(server.posts), len(server.token_requests))
+    tokens = {post.headers["authorization"] for post in server.posts}
+    assert 2 == len(tokens)
+
+
+async def test_401_after_a_lost_answer_is_not_believed(engine, server, make_client, make_request):
+    """A claim that was taken is found, although a later attempt's tokens are refused."""
+    client = await make_client(engine)
+    server.on_claim.extend([server.commit_then(RESET), error_answer(401), error_answer(401)])
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_every_error_is_ours(engine, server, make_client, make_request):
+    """Whatever bytes come back, a call ends as a claim or as an error of this library."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1), timeout=5)
+    for raw in (
+        b"\x00" * 100,
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ):
+        server.on_claim.append(Answer(raw=raw, then="close"))
+        with pytest.raises(ClaimsError):
+            await client.claim(make_request("order-1"))
+    assert 9 == len(server.posts)
