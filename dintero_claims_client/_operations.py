@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import attrs
@@ -16,7 +16,10 @@ import attrs
 from ._engines.base import Engine, EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent
 from ._generated.api.claims import claim_discounts, get_claim, list_claims
 from ._generated.models.claim import Claim
+from ._generated.models.claim_discount import ClaimDiscount
+from ._generated.models.claim_discount_ref import ClaimDiscountRef
 from ._generated.models.claim_request import ClaimRequest
+from ._generated.types import UNSET, Unset
 from ._limiter import Limiter
 from ._protocol import (
     Verdict,
@@ -244,10 +247,30 @@ class Operations:
 def _model(raw: Mapping[str, Any]) -> Claim | None:
     """Make the model of a claim, tolerantly; None where the generated code cannot."""
     try:
-        return Claim.from_dict(raw)
+        claim = Claim.from_dict(raw)
     # It fails on malformed parts in whatever way it meets first.
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
+    if not _are_discounts(claim.discounts):
+        # The generated code keeps malformed lists as they are, and then cannot write them. Nothing is lost:
+        # they stay readable as what the contract does not know.
+        claim.discounts = UNSET
+        claim.additional_properties["discounts"] = raw["discounts"]
+    return claim
+
+
+def _are_discounts(value: object) -> bool:
+    if not isinstance(value, list):
+        return value is None or isinstance(value, Unset)
+    return all(
+        isinstance(item, ClaimDiscount) and _are_refs(item.refs) for item in cast("list[object]", value)
+    )
+
+
+def _are_refs(value: object) -> bool:
+    if not isinstance(value, list):
+        return value is None or isinstance(value, Unset)
+    return all(isinstance(item, ClaimDiscountRef) for item in cast("list[object]", value))
 
 
 def _unreadable(answer: EngineResponse, reason: str) -> Ambiguous:

@@ -46,7 +46,8 @@ def check_claim(request: object) -> None:
         raise InvalidClaimError(
             "customer_id", f"must have at most {CUSTOMER_ID_MAX} characters", shape(customer_id)
         )
-    if customer_id != customer_id.strip():
+    # The byte order mark is a space to the contract's pattern, and none to Python.
+    if customer_id != customer_id.strip().strip("\ufeff"):
         raise InvalidClaimError("customer_id", "must have no space at either end", "text with one")
     for name, value in (("ref", request.ref), ("type", request.type_)):
         if not _absent(value):

@@ -34,7 +34,7 @@ from ._retry import (
     check_seconds,
     run_attempts,
 )
-from ._secrets import MASK, SecretSource, wrap_secret
+from ._secrets import MASK, MaskedStr, SecretSource, wrap_secret
 from ._tokens import TokenEndpoint, TokenSource
 from ._validation import check_text_argument
 from ._version import __version__
@@ -131,6 +131,8 @@ class ClaimsClient:
     ) -> None:
         # Rebound at once: this frame is in the traceback of every setting that is refused.
         secret, client_secret = wrap_secret(client_secret), MASK
+        # May hold a password.
+        proxy = None if proxy is None else MaskedStr(proxy)
         self._settings: Settings = build_settings(
             account_id=account_id,
             client_id=client_id,
@@ -200,10 +202,13 @@ class ClaimsClient:
     def __del__(self) -> None:
         opened = self._opened
         if opened is not None and not self._closed and opened.pid == os.getpid():
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
             opened.engine.abandon()
 
     def __repr__(self) -> str:
+        if "_settings" not in self.__dict__:
+            # In the traceback of a setting that was refused.
+            return "<ClaimsClient, not made>"
         state = "closed" if self._closed else "new" if self._opened is None else "open"
         return f"<ClaimsClient {self._settings.account_id} at {self._settings.base_url}, {state}>"
 

@@ -90,8 +90,9 @@ def build_settings(
         raise ConfigurationError(
             "ssl_context, proxy, trust_env: set them on the http_client that is given instead"
         )
-    if proxy is not None:
-        _check_proxy(proxy)
+    if proxy is not None and not _is_proxy(proxy):
+        # Not shown: it may hold a password.
+        raise ConfigurationError("proxy: must be a URL that begins with http:// or https:// and names a host")
     return Settings(
         account_id=account_id,
         client_id=client_id,
@@ -192,17 +193,12 @@ def _check_url(name: str, url: object, *, allow_http: bool) -> str:
     return url.rstrip("/")
 
 
-def _check_proxy(proxy: str) -> None:
+def _is_proxy(proxy: str) -> bool:
     try:
         parts = urlsplit(proxy)
-        usable = (
-            parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-        )
-    except (ValueError, AttributeError, TypeError):
-        usable = False
-    if not usable:
-        # Not shown: it may hold a password.
-        raise ConfigurationError("proxy: must be a URL that begins with http:// or https:// and names a host")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

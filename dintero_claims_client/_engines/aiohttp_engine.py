@@ -136,7 +136,7 @@ class AiohttpEngine:
             # From a finalizer, which may run in any thread.
             self._loop.call_soon_threadsafe(_close_in_background, self._loop, self._session)
         else:
-            # Nothing can be closed any more; this keeps aiohttp from warning a second time.
+            # Nothing can be sent any more; this keeps aiohttp from warning a second time.
             self._session.detach()
 
 

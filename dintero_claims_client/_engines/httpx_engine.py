@@ -120,7 +120,11 @@ async def _read(response: httpx.Response, cap: int, deadline: float) -> tuple[by
 def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:
     kinds = {cls.__name__ for cls in type(error).__mro__}
     reason = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
-    if kinds & _PERMANENT or "CERTIFICATE_VERIFY_FAILED" in str(error):
+    # httpx has no class for either: a certificate that is not trusted, and a proxy that wants credentials.
+    wrong = "CERTIFICATE_VERIFY_FAILED" in str(error) or (
+        "ProxyError" in kinds and str(error).startswith("407")
+    )
+    if wrong or kinds & _PERMANENT:
         return RequestNotSent(f"cannot be sent ({reason})", permanent=True)
     # A transport of the caller's own may trace nothing; then only the kind of the error tells.
     if kinds & _NOT_SENT or (mark.traced and not mark.sent):

@@ -28,22 +28,26 @@ async def test_the_request_for_a_token(engine, server, make_client, make_request
     for n in range(3):
         await client.claim(make_request(f"order-{n}"))
     (asked,) = server.token_requests
-    assert "/v1/accounts/T12345678/auth/token" == asked.path
-    assert f"client-1:{SECRET}".encode() == base64.b64decode(asked.headers["authorization"].removeprefix("Basic "))
+    assert asked.path == "/v1/accounts/T12345678/auth/token"
+    assert f"client-1:{SECRET}".encode() == base64.b64decode(
+        asked.headers["authorization"].removeprefix("Basic ")
+    )
     assert {
         "grant_type": "client_credentials",
         "audience": f"{server.base_url}/accounts/T12345678",
     } == asked.json
     assert asked.headers["user-agent"].startswith("dintero-claims-client/")
-    assert 1 == client.stats().token_requests
+    assert client.stats().token_requests == 1
 
 
 async def test_audience_and_token_url_can_be_set(server, make_client, make_request):
     """The token's audience and the address it comes from can differ from the account's."""
-    client = await make_client(audience="https://other/accounts/T1", token_url=f"{server.base_url}/else/auth/token")
+    client = await make_client(
+        audience="https://other/accounts/T1", token_url=f"{server.base_url}/else/auth/token"
+    )
     await client.claim(make_request())
     (asked,) = server.token_requests
-    assert ("/v1/else/auth/token", "https://other/accounts/T1") == (asked.path, asked.json["audience"])
+    assert (asked.path, asked.json["audience"]) == ("/v1/else/auth/token", "https://other/accounts/T1")
 
 
 async def test_the_secret_of_the_moment(server, make_client, make_request):
@@ -57,8 +61,11 @@ async def test_the_secret_of_the_moment(server, make_client, make_request):
     await client.claim(make_request("order-1"))
     server.good_tokens.clear()
     await client.claim(make_request("order-2"))
-    sent = [base64.b64decode(asked.headers["authorization"].removeprefix("Basic ")) for asked in server.token_requests]
-    assert [b"client-1:first", b"client-1:second"] == sent
+    sent = [
+        base64.b64decode(asked.headers["authorization"].removeprefix("Basic "))
+        for asked in server.token_requests
+    ]
+    assert sent == [b"client-1:first", b"client-1:second"]
 
 
 @pytest.mark.parametrize("given", [None, "", "a\nb", 7], ids=repr)
@@ -67,7 +74,7 @@ async def test_a_function_that_gives_no_secret(server, make_client, make_request
     client = await make_client(client_secret=lambda: given)
     with pytest.raises(ConfigurationError, match="client_secret"):
         await client.claim(make_request())
-    assert 0 == server.connections
+    assert server.connections == 0
 
 
 async def test_a_secret_function_that_fails(server, make_client, make_request):
@@ -97,7 +104,9 @@ class _Refusing:
             self.token_requests += 1
             if self.token_requests == 2:
                 self.on_second_token()
-            return httpx.Response(200, json={"access_token": f"token-{self.token_requests}", "expires_in": 60})
+            return httpx.Response(
+                200, json={"access_token": f"token-{self.token_requests}", "expires_in": 60}
+            )
         if request.headers["authorization"] == "Bearer token-1":
             self.left -= 1
             if self.left == 0:
@@ -112,7 +121,10 @@ class _Refusing:
         transport = httpx.MockTransport(self)
         http_client = await stack.enter_async_context(httpx.AsyncClient(transport=transport))
         return await make_client(
-            http_client=http_client, max_connections=10_000, timeout=300, retry=RetryPolicy(attempt_timeout=300)
+            http_client=http_client,
+            max_connections=10_000,
+            timeout=300,
+            retry=RetryPolicy(attempt_timeout=300),
         )
 
 
@@ -123,7 +135,7 @@ async def test_10000_calls_that_meet_a_401_ask_for_one_token(make_client, make_r
         client = await refusing.client(make_client, stack)
         claims = await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(10_000)))
     assert [f"id-order-{n}" for n in range(10_000)] == [claim.id for claim in claims]
-    assert 1 + 1 == refusing.token_requests
+    assert refusing.token_requests == 1 + 1
 
 
 async def test_the_same_with_half_the_callers_cancelled(make_client, make_request):
@@ -134,7 +146,7 @@ async def test_the_same_with_half_the_callers_cancelled(make_client, make_reques
         calls = [asyncio.ensure_future(client.claim(make_request(f"order-{n}"))) for n in range(10_000)]
         refusing.on_second_token = lambda: [call.cancel() for call in calls[::2]]
         results = await asyncio.gather(*calls, return_exceptions=True)
-    assert 1 + 1 == refusing.token_requests
+    assert refusing.token_requests == 1 + 1
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
     assert [f"id-order-{n}" for n in range(1, 10_000, 2)] == [claim.id for claim in results[1::2]]
     assert len(refusing.refs) == len(set(refusing.refs))
@@ -146,8 +158,8 @@ async def test_a_burst_of_401s_over_sockets(server, make_client, make_request):
     await client.claim(make_request("warm-up"))
     server.good_tokens.clear()
     claims = await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(3000)))
-    assert 3000 == len({claim.id for claim in claims})
-    assert 1 + 1 == len(server.token_requests)
+    assert len({claim.id for claim in claims}) == 3000
+    assert len(server.token_requests) == 1 + 1
 
 
 async def test_a_late_401_takes_the_newer_token(server, make_client, make_request):
@@ -161,7 +173,7 @@ async def test_a_late_401_takes_the_newer_token(server, make_client, make_reques
     server.on_claim.append(lambda incoming: (gate.set(), error_answer(401))[1])
     await gate.wait()
     await asyncio.gather(late, client.claim(make_request("other")))
-    assert 2 == len(server.token_requests)
+    assert len(server.token_requests) == 2
     assert old is server.token_requests[0]
 
 
@@ -177,7 +189,7 @@ async def test_a_refusal_by_the_token_endpoint_is_final(engine, server, make_cli
     assert (status, "INVALID CLIENT", "order-1") == (error.status, error.code, error.ref)
     assert SECRET not in repr(error.__dict__)
     assert basic not in repr(error.__dict__)
-    assert (1, 0) == (len(server.token_requests), len(server.posts))
+    assert (len(server.token_requests), len(server.posts)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +212,7 @@ async def test_a_token_that_cannot_be_used(server, make_client, make_request, an
     with pytest.raises(AuthenticationError, match="gave no token") as caught:
         await client.claim(make_request())
     assert "good" not in repr(caught.value.__dict__)
-    assert b"" == caught.value.body
+    assert caught.value.body == b""
 
 
 @pytest.mark.parametrize(
@@ -222,7 +234,7 @@ async def test_a_token_endpoint_in_trouble_is_asked_again(server, make_client, m
     client = await make_client(timeout=20)
     server.on_token.append(answer)
     await client.claim(make_request())
-    assert (2, 1) == (len(server.token_requests), len(server.posts))
+    assert (len(server.token_requests), len(server.posts)) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -230,14 +242,16 @@ async def test_a_token_endpoint_in_trouble_is_asked_again(server, make_client, m
     [(error_answer(503), ServerError), (error_answer(429), RateLimitedError), (RESET, NotSentError)],
     ids=["503", "429", "reset"],
 )
-async def test_a_token_endpoint_that_stays_in_trouble(engine, server, make_client, make_request, answer, kind):
+async def test_a_token_endpoint_that_stays_in_trouble(
+    engine, server, make_client, make_request, answer, kind
+):
     """A call that gets no token in its time ends with what the token endpoint said, and nothing was sent."""
     client = await make_client(engine)
     server.on_token.extend([answer] * 9)
     with pytest.raises(kind) as caught:
         await client.claim(make_request("order-1"), timeout=0.5)
-    assert "order-1" == caught.value.ref
-    assert [] == server.posts
+    assert caught.value.ref == "order-1"
+    assert server.posts == []
 
 
 async def test_a_token_endpoint_that_is_silent(engine, server, make_client, make_request):
@@ -246,7 +260,7 @@ async def test_a_token_endpoint_that_is_silent(engine, server, make_client, make
     server.on_token.append(HANG)
     with pytest.raises(NotSentError):
         await client.claim(make_request(), timeout=0.2)
-    assert [] == server.posts
+    assert server.posts == []
 
 
 async def test_1000_waiters_share_a_failure(server, make_client, make_request):
@@ -257,7 +271,7 @@ async def test_1000_waiters_share_a_failure(server, make_client, make_request):
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, ServerError | NotSentError) for result in results)
     assert len(server.token_requests) <= 3
-    assert [] == server.posts
+    assert server.posts == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -268,7 +282,7 @@ async def test_a_redirect_of_a_token_request_is_refused(engine, server, make_cli
     with pytest.raises(AuthenticationError) as caught:
         await client.claim(make_request())
     assert status == caught.value.status
-    assert 1 == len(server.token_requests)
+    assert len(server.token_requests) == 1
 
 
 async def test_random_401s(server, make_client, make_request):
@@ -282,4 +296,4 @@ async def test_random_401s(server, make_client, make_request):
             await client.claim(make_request(f"order-{n}"))
         except ClaimsError as error:
             pytest.fail(f"{n}: {error!r}")
-    assert 200 == len(server.claims)
+    assert len(server.claims) == 200

@@ -90,9 +90,7 @@ class FakeServer:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, ssl=self._ssl, backlog=4096
-        )
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._ssl, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -100,9 +98,7 @@ class FakeServer:
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
     @property
@@ -154,7 +150,10 @@ class FakeServer:
         is_claim = incoming.method == "POST"
         (self.posts if is_claim else self.reads).append(incoming)
         queue = self.on_claim if is_claim else self.on_read
-        if not queue and incoming.headers.get("authorization", "").removeprefix("Bearer ") not in self.good_tokens:
+        if (
+            not queue
+            and incoming.headers.get("authorization", "").removeprefix("Bearer ") not in self.good_tokens
+        ):
             return error_answer(401, "the token is not good", "UNAUTHORIZED")
         if is_claim:
             return self._step(queue, incoming, self.commit)
@@ -190,14 +189,18 @@ class FakeServer:
             self._writers.discard(writer)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         while True:
             incoming = await _read_request(reader, number)
             answer = self._handle(incoming)
             writer.write(answer.bytes())
             await writer.drain()
             if answer.then == "hang":
-                await asyncio.Event().wait()
+                # Until the client hangs up.
+                await reader.read()
+                return
             if answer.then == "reset":
                 _reset(writer)
                 return

@@ -1,0 +1,78 @@
+"""The exit codes, which are a promise to scripts, and the errors that the command itself makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dintero_claims_client.errors import (
+    AuthenticationError,
+    ClaimsError,
+    ConfigurationError,
+    InvalidClaimError,
+    OutcomeUnknownError,
+    RefConflictError,
+)
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+AUTHENTICATION = 3
+OUTCOME_UNKNOWN = 4
+CONFLICT = 5
+INTERRUPTED = 130
+
+MEANINGS: Mapping[int, str] = MappingProxyType(
+    {
+        DONE: "done",
+        FAILED: "refused or failed",
+        USAGE: "wrong usage or configuration; nothing was sent",
+        AUTHENTICATION: "the credentials were refused",
+        OUTCOME_UNKNOWN: "the claim may have been taken; look it up by its ref",
+        CONFLICT: "another claim has this ref",
+        INTERRUPTED: "interrupted",
+    }
+)
+
+
+class CommandError(Exception):
+    """The command cannot do what it was asked, for a reason of its own; `ref` as in `ClaimsError`."""
+
+    exit_code = FAILED
+
+    def __init__(self, message: str, *, ref: str | None = None) -> None:
+        super().__init__(message)
+        self.ref = ref
+
+
+class UsageError(CommandError):
+    """The arguments, or what they name, cannot be used; nothing was sent."""
+
+    exit_code = USAGE
+
+
+class ClaimNotFound(CommandError):  # noqa: N818 - what was found out, not a failure
+    """No claim has the `ref`, among those that were looked through."""
+
+
+class Interrupted(CommandError):  # noqa: N818 - what happened, not a failure
+    """The user ended the command."""
+
+    exit_code = INTERRUPTED
+
+
+# The first that fits counts.
+_CODES: tuple[tuple[type[ClaimsError], int], ...] = (
+    (ConfigurationError, USAGE),
+    (InvalidClaimError, USAGE),
+    (AuthenticationError, AUTHENTICATION),
+    (OutcomeUnknownError, OUTCOME_UNKNOWN),
+    (RefConflictError, CONFLICT),
+)
+
+
+def exit_code(error: ClaimsError | CommandError) -> int:
+    """Return the exit code that an error ends the command with."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

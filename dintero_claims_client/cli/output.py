@@ -1,0 +1,162 @@
+"""What is written, and where: results to stdout, everything else to stderr; the only writer of both.
+
+Texts come from servers and files, so what a terminal would obey is shown instead.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from dintero_claims_client.cli.exit_codes import CommandError, exit_code
+from dintero_claims_client.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ClaimsError,
+    ConfigurationError,
+    NoAnswerError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefConflictError,
+    ServerError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FACTS = ("status", "code", "request_id", "ref", "retry_after", "taken", "field", "rule", "errors")
+"""What an error says about itself beside its message, where it has it."""
+
+
+def tolerate_any_text() -> None:
+    """Write escapes where a stream lacks a character, so that a claim that was taken is not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Write out what is buffered; raises `BrokenPipeError` when nobody reads it any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether a person watches this stream."""
+    return stream.isatty()
+
+
+def console(stream: TextIO) -> Console:
+    """Return rich's way to write to a stream, which has colour on a terminal only."""
+    from rich.console import Console
+
+    # Said here, because rich would let the environment turn colours on for a file too.
+    return Console(file=stream, force_terminal=is_terminal(stream), highlight=False, markup=False)
+
+
+def write_line(text: str) -> None:
+    """Write a line of a result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def write_json(value: object) -> None:
+    """Write a result for machines: one line of JSON, in ASCII, which no encoding can spoil."""
+    write_line(json.dumps(value))
+
+
+def write_note(text: str) -> None:
+    """Tell the user something that is not a result."""
+    sys.stderr.write(f"{text}\n")
+
+
+def write_rows(rows: Iterable[Sequence[str]]) -> None:
+    """Write rows whose cells stand below each other."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    if is_terminal(sys.stdout):
+        write_table([""] * len(shown[0]), shown)
+        return
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        write_line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    """Write a table for a terminal; columns without names have no head."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=any(columns), pad_edge=False)
+    for index, column in enumerate(columns):
+        # The first is what is copied, or what a row is found by.
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(Text(printable(value)) for value in row))
+    console(sys.stdout).print(table)
+
+
+def printable(text: str) -> str:
+    """Return a text with what cannot be printed, such as a terminal's control codes, as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def write_error(error: ClaimsError | CommandError, *, as_json: bool) -> None:
+    """Say on stderr what went wrong and what to do next: in words, or as one JSON object."""
+    advice = _advice(error)
+    if as_json:
+        sys.stderr.write(f"{json.dumps(_error_object(error, advice))}\n")
+        return
+    write_note(f"error: {printable(str(error))}")
+    if isinstance(error, APIStatusError):
+        for detail in error.errors:
+            write_note(f"  {json.dumps(detail)}")
+    if advice is not None:
+        write_note(advice)
+
+
+def look_up(ref: str) -> str:
+    """Return the command that finds a claim again."""
+    return f"dintero-claims find --ref {printable(shlex.quote(ref))}"
+
+
+def _error_object(error: ClaimsError | CommandError, advice: str | None) -> Mapping[str, Any]:
+    facts = {name: getattr(error, name) for name in _FACTS if getattr(error, name, None) not in (None, ())}
+    told = {"error": type(error).__name__, "message": str(error), "exit_code": exit_code(error), **facts}
+    return told if advice is None else {**told, "advice": advice}
+
+
+def _advice(error: ClaimsError | CommandError) -> str | None:
+    """Return what to do next, where the message alone does not say it."""
+    match error:
+        case OutcomeUnknownError(ref=str(ref)):
+            return (
+                f"before claiming again, look it up: {look_up(ref)}\n"
+                f'to repeat the claim, give it "ref": {json.dumps(ref)}, and use --if-exists return'
+            )
+        case RefConflictError(ref=str(ref)):
+            return f"this claim was not taken; the claim that has the ref: {look_up(ref)}"
+        case AuthenticationError() | ConfigurationError():
+            return "nothing was claimed; to see what is wrong: dintero-claims doctor"
+        case PermissionDeniedError():
+            return "nothing was claimed; ask whoever manages the API client for the scope on discounts"
+        case RateLimitedError(retry_after=seconds):
+            return f"nothing was claimed; repeat it {_when(seconds)}"
+        case NotSentError(retry_after=seconds):
+            return f"nothing was claimed; it can be repeated safely {_when(seconds)}"
+        case NoAnswerError() | ServerError():
+            return "nothing was claimed; it can be repeated safely"
+        case _:
+            return None
+
+
+def _when(seconds: float | None) -> str:
+    return "later" if seconds is None else f"in {math.ceil(seconds)} s"

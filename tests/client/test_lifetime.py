@@ -1,0 +1,296 @@
+"""Opening and closing, other event loops, forks, cancellations."""
+
+import asyncio
+import gc
+import os
+import random
+import warnings
+
+import httpx
+import pytest
+from conftest import QUICK, SECRET
+from support.fake_server import HANG, FakeServer, error_answer
+
+from dintero_claims_client import (
+    Claim,
+    ClaimsClient,
+    ClientStateError,
+    ConfigurationError,
+    InvalidClaimError,
+    NotSentError,
+    OutcomeUnknownError,
+    RetryPolicy,
+)
+
+
+def _client(server, **settings):
+    return ClaimsClient(
+        **{
+            "account_id": "T12345678",
+            "client_id": "c",
+            "client_secret": SECRET,
+            "base_url": server.base_url,
+            "retry": QUICK,
+        }
+        | settings
+    )
+
+
+async def test_a_closed_client_says_so(engine, server, make_client, make_request):
+    """Every call on a closed client is ClientStateError, and closing again is nothing."""
+    client = await make_client(engine)
+    await client.claim(make_request())
+    await client.aclose()
+    await client.aclose()
+    for call in (
+        client.claim(make_request()),
+        client.get_claim("x"),
+        client.find_claim(ref="x"),
+        anext(client.list_claims()),
+        client.__aenter__(),
+    ):
+        with pytest.raises(ClientStateError, match="closed"):
+            await call
+    assert "closed" in repr(client)
+    assert len(server.posts) == 1
+
+
+async def test_without_async_with(server, make_request):
+    """A client opens at its first call and is closed by aclose()."""
+    client = _client(server)
+    await client.claim(make_request())
+    assert "open" in repr(client)
+    await client.aclose()
+
+
+async def test_closing_a_client_that_was_never_used(server):
+    """A client that was never opened can be closed."""
+    client = _client(server)
+    assert client.stats().claim_requests == 0
+    await client.aclose()
+    with pytest.raises(ClientStateError):
+        await client.get_claim("x")
+
+
+async def test_a_callers_client_stays_open(server, make_request):
+    """Closing our client leaves the caller's http_client open."""
+    async with httpx.AsyncClient() as http_client:
+        async with _client(server, http_client=http_client) as client:
+            await client.claim(make_request())
+        assert not http_client.is_closed
+
+
+async def test_a_callers_client_that_is_closed(server, make_request):
+    """A caller's http_client that has been closed sends nothing, and that is what is said."""
+    async with httpx.AsyncClient() as http_client:
+        pass
+    async with _client(server, http_client=http_client) as client:
+        with pytest.raises(NotSentError, match="closed"):
+            await client.claim(make_request())
+
+
+def test_another_event_loop(server_in_thread, make_request):
+    """A client that was opened on one event loop refuses to work on another, before anything is sent."""
+    client = _client(server_in_thread)
+
+    async def first():
+        await client.claim(make_request("order-1"))
+
+    async def second():
+        with pytest.raises(ClientStateError, match="event loop"):
+            await client.claim(make_request("order-2"))
+        with pytest.raises(ClientStateError, match="event loop"):
+            await client.aclose()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(first())
+        asyncio.run(second())
+        loop.run_until_complete(client.aclose())
+    finally:
+        loop.close()
+    assert len(server_in_thread.posts) == 1
+
+
+@pytest.fixture
+def server_in_thread():
+    """Return a server that runs on an event loop of its own."""
+    import threading
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = FakeServer()
+
+    def run(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+
+    run(server.__aenter__())
+    yield server
+    run(server.__aexit__())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def test_a_fork_says_so(server, make_client, make_request):
+    """A client that a fork inherits refuses to work there, and goes on working where it was opened."""
+    client = await make_client()
+    await client.claim(make_request("order-1"))
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of forks in a process with threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:  # pragma: no cover - in another process
+        try:
+            client.claim(make_request("order-2")).send(None)
+        except ClientStateError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = await asyncio.to_thread(pipe.read)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    assert b"fork" in said
+    await client.claim(make_request("order-3"))
+    assert [claim["ref"] for claim in server.claims] == ["order-1", "order-3"]
+
+
+async def test_a_client_that_was_never_closed_warns(server, make_request):
+    """A client that is dropped without closing warns once, and its connections are closed."""
+    client = _client(server)
+    await client.claim(make_request())
+    assert server.open_now == 1
+    with pytest.warns(ResourceWarning, match="never closed") as caught:
+        del client
+        gc.collect()
+    while server.open_now:
+        await asyncio.sleep(0.001)
+    gc.collect()
+    assert len(caught) == 1
+
+
+def test_a_client_dropped_after_its_loop_warns_only(server_in_thread, make_request):
+    """A client that is dropped when its event loop is gone warns, and nothing breaks."""
+    client = _client(server_in_thread)
+
+    async def use():
+        await client.claim(make_request())
+
+    asyncio.run(use())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del client
+        gc.collect()
+    assert any("never closed" in str(warning.message) for warning in caught)
+    assert all(issubclass(warning.category, ResourceWarning) for warning in caught)
+
+
+async def test_closing_under_a_call_in_flight(engine, server, make_client, make_request):
+    """A call whose claim is out when the client is closed ends soon, as unknown."""
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=0.5))
+    server.on_claim.append(server.commit_then(HANG))
+    call = asyncio.create_task(client.claim(make_request("order-1")))
+    while not server.claims:
+        await asyncio.sleep(0)
+    await client.aclose()
+    with pytest.raises(OutcomeUnknownError):
+        await call
+
+
+async def test_closing_under_a_call_that_waits(server, make_client, make_request):
+    """A call that waits for its next attempt when the client is closed ends at once, and was not sent."""
+    client = await make_client()
+    server.on_claim.append(error_answer(429, headers={"Retry-After": "8"}))
+    call = asyncio.create_task(client.claim(make_request("order-1")))
+    while not server.posts:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(4):
+        await asyncio.sleep(0.01)
+        await client.aclose()
+        with pytest.raises(ClientStateError) as caught:
+            await call
+    assert caught.value.ref == "order-1"
+
+
+async def test_closing_under_a_call_that_waits_for_a_token(server, make_client, make_request):
+    """A call that waits for a token when the client is closed ends at once."""
+    client = await make_client()
+    server.on_token.append(HANG)
+    call = asyncio.create_task(client.claim(make_request("order-1")))
+    while not server.token_requests:
+        await asyncio.sleep(0)
+    await client.aclose()
+    with pytest.raises(ClientStateError):
+        await call
+    assert server.posts == []
+
+
+@pytest.mark.parametrize("connections", [5, 100])
+async def test_cancellations_leave_nothing_behind(server, make_client, make_request, connections):
+    """Thousands of calls cancelled at random moments leave the client working, and no claim is doubled."""
+    chance = random.Random(53)
+    client = await make_client(max_connections=connections, timeout=60)
+    await client.claim(make_request("warm-up"))
+    before = asyncio.all_tasks()
+    for _ in range(20):
+        calls = [
+            asyncio.create_task(client.claim(make_request(f"{n}-{chance.random()}"))) for n in range(100)
+        ]
+        for _ in range(chance.randrange(60)):
+            await asyncio.sleep(0)
+        for call in chance.sample(calls, 80):
+            call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, Claim | asyncio.CancelledError) for result in results)
+        assert sum(isinstance(result, Claim) for result in results) >= 20
+    async with asyncio.timeout(10):
+        assert (
+            len(await asyncio.gather(*(client.claim(make_request(f"after-{n}")) for n in range(100)))) == 100
+        )
+    refs = [claim["ref"] for claim in server.claims]
+    assert len(refs) == len(set(refs))
+    await client.aclose()
+    while server.open_now:
+        await asyncio.sleep(0.001)
+    # The server's own tasks end with their connections.
+    assert {task for task in asyncio.all_tasks() if "dintero" in task.get_name()} <= before
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), True, "1"])
+async def test_timeouts_that_cannot_be(server, make_client, make_request, timeout):
+    """A call's timeout is a number of seconds above 0."""
+    client = await make_client()
+    with pytest.raises(ConfigurationError, match="timeout"):
+        await client.claim(make_request(), timeout=timeout)
+    assert server.posts == []
+
+
+async def test_if_exists_that_cannot_be(server, make_client, make_request):
+    """if_exists has two values."""
+    client = await make_client()
+    with pytest.raises(ConfigurationError, match="if_exists"):
+        await client.claim(make_request(), if_exists="ignore")
+
+
+async def test_an_invalid_claim_is_not_sent(server, make_client, make_request):
+    """A claim that breaks a rule opens no connection."""
+    client = await make_client()
+    with pytest.raises(InvalidClaimError):
+        await client.claim(make_request(customer_id=""))
+    assert server.connections == 0
+
+
+async def test_one_client_is_used_by_many_tasks(engine, server, make_client, make_request):
+    """Each of many concurrent callers gets its own claim."""
+    client = await make_client(engine, max_connections=20)
+    claims = await asyncio.gather(
+        *(client.claim(make_request(f"order-{n}", customer_id=f"customer-{n}")) for n in range(300))
+    )
+    assert all(
+        (f"order-{n}", f"customer-{n}") == (claim.ref, claim.customer_id) for n, claim in enumerate(claims)
+    )
+    assert server.open_most <= 20
+    assert len(server.token_requests) == 1

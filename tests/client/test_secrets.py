@@ -1,0 +1,167 @@
+"""A secret that is put into the settings comes out nowhere but on the wire."""
+
+import asyncio
+import base64
+import copy
+import logging
+import pickle
+import traceback
+
+import pytest
+from conftest import SECRET
+from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
+
+from dintero_claims_client import ClaimsClient, ClaimsError, ConfigurationError
+
+BASIC = base64.b64encode(f"client-1:{SECRET}".encode()).decode()
+TOKEN = "canary-token-91b7"
+
+
+def _echo(incoming):
+    """Answer with everything that was sent, as some servers do when they refuse."""
+    return error_answer(
+        400, f"you sent {incoming.headers['authorization']}", code=incoming.headers["authorization"]
+    )
+
+
+PATHS = {
+    "taken": [],
+    "reset": [RESET] * 20,
+    "closed": [CLOSE] * 20,
+    "silent": [HANG] * 20,
+    "garbage": [Answer(raw=b"\x00garbage\r\n\r\n", then="close")] * 20,
+    "400 that echoes": [_echo] * 20,
+    "401": [error_answer(401, f"bad token {TOKEN}")] * 20,
+    "409": [error_answer(409)] * 20,
+    "429": [error_answer(429, headers={"Retry-After": "99"})] * 20,
+    "503": [error_answer(503, f"{TOKEN}")] * 20,
+    "307": [error_answer(307, headers={"Location": "http://localhost:9/"})] * 20,
+    "HTML that echoes": [Answer(200, f"<html>{TOKEN}".encode())] * 20,
+}
+TOKEN_PATHS = {
+    "400 that echoes": [_echo] * 5,
+    "401": [error_answer(401, f"{SECRET} {BASIC}")] * 5,
+    "503": [error_answer(503, f"{SECRET} {BASIC}")] * 5,
+    "reset": [RESET] * 5,
+    "silent": [HANG] * 5,
+    "not a token": [json_answer({"access_token": f"{TOKEN}\n", "hint": SECRET})] * 5,
+    "HTML": [Answer(200, f"<html>{SECRET}".encode())] * 5,
+}
+
+
+def _shown(error: BaseException) -> str:
+    """Return all that an error can show: its texts, its data, and its traceback with every local."""
+    shown = [repr(error), str(error), repr(error.__dict__), repr(error.args)]
+    seen = set()
+    pending = [error]
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        pending += [one.__cause__, one.__context__]
+        # The frames of this test and of pytest hold the canaries themselves.
+        lines = traceback.TracebackException.from_exception(one, capture_locals=True, compact=True).stack
+        shown += [
+            f"{frame.name} {frame.locals}"
+            for frame in lines
+            if "dintero_claims_client" in frame.filename or "site-packages" in frame.filename
+        ]
+    return "\n".join(shown)
+
+
+def _is_clean(text: str) -> bool:
+    return not any(canary in text for canary in (SECRET, BASIC, TOKEN))
+
+
+async def _call_everything(client, make_request):
+    """Make each kind of call, and return what it raised."""
+    raised = []
+    for call in (
+        lambda: client.claim(make_request("order-1"), timeout=0.3),
+        lambda: client.claim(make_request(None), timeout=0.3),
+        lambda: client.get_claim("claim-1", timeout=0.3),
+        lambda: client.find_claim(ref="order-1", timeout=0.3),
+    ):
+        try:
+            await call()
+        except ClaimsError as error:
+            raised.append(error)
+    return raised
+
+
+@pytest.mark.parametrize(
+    ("on_token", "on_claim"),
+    [
+        *(pytest.param([], steps, id=name) for name, steps in PATHS.items()),
+        *(pytest.param(steps, [], id=f"token: {name}") for name, steps in TOKEN_PATHS.items()),
+    ],
+)
+async def test_no_path_shows_a_secret(
+    engine, server, make_client, make_request, caplog, capfd, on_token, on_claim
+):
+    """No log line at DEBUG, no error, no traceback with its locals and no repr of any path shows a secret."""
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(enabled=True)
+    client = await make_client(engine)
+    server.token_answer = {"access_token": TOKEN, "expires_in": 60}
+    server.give_token = lambda incoming: (server.good_tokens.add(TOKEN), json_answer(server.token_answer))[1]
+    server.on_token.extend(on_token)
+    server.on_claim.extend(on_claim)
+    server.on_read.extend(on_claim)
+    for error in await _call_everything(client, make_request):
+        assert _is_clean(_shown(error)), _shown(error)
+        assert _is_clean(pickle.dumps(error).decode("latin-1"))
+        assert _is_clean(repr(copy.deepcopy(error).__dict__))
+    assert _is_clean(caplog.text), caplog.text
+    assert _is_clean("".join(capfd.readouterr()))
+    assert _is_clean(f"{client!r} {client._settings!r} {client._opened!r} {vars(client)}")
+    sent = [incoming.headers["authorization"] for incoming in server.token_requests]
+    assert {f"Basic {BASIC}"} == set(sent)
+
+
+async def test_a_cancelled_call_shows_no_secret(engine, server, make_client, make_request):
+    """The traceback of a cancellation, with its locals, holds no token."""
+    client = await make_client(engine)
+    server.give_token = lambda incoming: (
+        server.good_tokens.add(TOKEN),
+        json_answer({"access_token": TOKEN}),
+    )[1]
+    server.on_claim.append(HANG)
+    call = asyncio.create_task(client.claim(make_request("order-1")))
+    while not server.posts:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    assert f"Bearer {TOKEN}" == server.posts[0].headers["authorization"]
+    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"account_id": "x"},
+        {"base_url": "http://example.com"},
+        {"timeout": 0},
+        {"client_secret": f"{SECRET}\n"},
+        {"proxy": f"nothing://user:{SECRET}@host"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_refused_setting_shows_no_secret(wrong):
+    """A client that cannot be made shows nothing of its secret, nor of its proxy's password."""
+    settings = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET} | wrong
+    with pytest.raises(ConfigurationError) as caught:
+        ClaimsClient(**settings)
+    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+
+
+def test_the_environment_shows_no_secret(monkeypatch):
+    """A setting from the environment that is refused shows nothing of the secret beside it."""
+    monkeypatch.setenv("DINTERO_ACCOUNT_ID", "wrong")
+    monkeypatch.setenv("DINTERO_CLIENT_ID", "c")
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", SECRET)
+    with pytest.raises(ConfigurationError) as caught:
+        ClaimsClient.from_env()
+    assert _is_clean(_shown(caught.value)), _shown(caught.value)

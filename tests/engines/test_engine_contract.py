@@ -1,0 +1,327 @@
+"""What every engine keeps: what was sent and what was not, bounded answers, a deadline, no redirects.
+
+Each rule is shown on a real socket, against bytes that a server wrote by hand.
+"""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import zlib
+from contextlib import asynccontextmanager
+
+import httpx
+import httpx2
+import pytest
+import trustme
+from support.fake_server import CLOSE, HANG, RESET, Answer, FakeServer
+
+from dintero_claims_client._engines import make_engine
+from dintero_claims_client._engines.base import EngineRequest, RequestMaybeSent, RequestNotSent, inflate
+from dintero_claims_client._secrets import MaskedStr
+
+CA = trustme.CA()
+
+
+def _server_tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CA.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+def _client_tls():
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    return context
+
+
+@asynccontextmanager
+async def _engine(name, *, ssl_context=None, proxy=None, max_connections=10):
+    library = {"httpx": httpx, "httpx2": httpx2}.get(name)
+    if library is None:
+        engine = make_engine(
+            None, max_connections=max_connections, ssl_context=ssl_context, proxy=proxy, trust_env=False
+        )
+        try:
+            yield engine
+        finally:
+            await engine.aclose()
+        return
+    async with library.AsyncClient(verify=ssl_context or True, proxy=proxy, trust_env=False) as client:
+        yield make_engine(client, max_connections=1, ssl_context=None, proxy=None, trust_env=False)
+
+
+def _request(server, *, method="POST", body=b'{"ref": "r"}', **changes):
+    headers = {
+        "Authorization": MaskedStr("Bearer x"),
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+    }
+    return EngineRequest(method, f"{server.base_url}/claims", headers, body, **changes)
+
+
+async def _send(engine, request, seconds=5.0):
+    return await engine.send(request, deadline=asyncio.get_running_loop().time() + seconds)
+
+
+async def test_a_request_and_its_answer(engine, server):
+    """Bytes and headers arrive as they were given; status, lower-case headers and body come back."""
+    server.on_claim.append(Answer(418, b"tea", {"X-Y": "Z"}))
+    async with _engine(engine) as sender:
+        response = await _send(sender, _request(server))
+    (incoming,) = server.posts
+    assert (
+        incoming.body,
+        incoming.headers["authorization"],
+        incoming.headers["accept-encoding"],
+    ) == (b'{"ref": "r"}', "Bearer x", "identity")
+    assert (
+        response.status,
+        response.body,
+        response.headers["x-y"],
+        response.complete,
+    ) == (418, b"tea", "Z", True)
+
+
+async def test_connections_are_kept_and_dropped(engine, server):
+    """A connection serves the next request, unless its answer was dropped."""
+    server.on_claim.extend([Answer(200, b"{}")] * 3)
+    async with _engine(engine) as sender:
+        await _send(sender, _request(server))
+        response = await _send(sender, _request(server))
+        await response.drop()
+        await _send(sender, _request(server))
+    first, second, third = (incoming.connection for incoming in server.posts)
+    assert first == second != third
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [RESET, CLOSE, Answer(raw=b"HTTP/1.1 2", then="close"), Answer(raw=b"\x00\x01\r\n\r\n", then="close")],
+    ids=["reset", "closed", "half a line", "garbage"],
+)
+async def test_no_status_after_the_request_is_maybe_sent(engine, server, answer):
+    """When the request is out and no status comes back, it may have been executed."""
+    server.on_claim.append(answer)
+    async with _engine(engine) as sender:
+        with pytest.raises(RequestMaybeSent):
+            await _send(sender, _request(server))
+    assert len(server.posts) == 1
+
+
+async def test_a_kept_connection_that_is_reset_on_use_is_maybe_sent(engine, server):
+    """An idle connection that dies under the next request proves nothing about that request."""
+    server.on_claim.extend([Answer(200, b"{}"), RESET])
+    async with _engine(engine) as sender:
+        await _send(sender, _request(server))
+        with pytest.raises(RequestMaybeSent):
+            await _send(sender, _request(server))
+    assert server.posts[0].connection == server.posts[1].connection
+    assert len(server.posts) == 2
+
+
+async def test_silence_is_maybe_sent(engine, server):
+    """A request that gets no answer before the deadline may have been executed."""
+    server.on_claim.append(HANG)
+    async with _engine(engine) as sender:
+        with pytest.raises(RequestMaybeSent, match="timed out"):
+            await _send(sender, _request(server), 0.2)
+
+
+async def test_refused_is_not_sent(engine):
+    """A port that nobody listens on gets nothing."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        request = EngineRequest("POST", f"http://127.0.0.1:{unused.getsockname()[1]}/", {}, b"{}")
+        async with _engine(engine) as sender:
+            with pytest.raises(RequestNotSent) as caught:
+                await _send(sender, request)
+    assert not caught.value.permanent
+
+
+async def test_a_host_without_an_address_is_not_sent(engine):
+    """A name that does not resolve gets nothing."""
+    async with _engine(engine) as sender:
+        with pytest.raises(RequestNotSent) as caught:
+            await _send(sender, EngineRequest("POST", "http://no-such-host.invalid/", {}, b"{}"))
+    assert not caught.value.permanent
+
+
+async def test_a_connection_that_does_not_come_is_not_sent(engine):
+    """A connection that is not made before the deadline gets nothing."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        # A listener with a full queue leaves further connections unanswered.
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        async with _engine(engine) as sender:
+            with pytest.raises(RequestNotSent):
+                await _send(sender, EngineRequest("POST", f"http://127.0.0.1:{port}/", {}, b"{}"), 0.3)
+        for filler in fillers:
+            filler.close()
+
+
+async def test_tls(engine):
+    """A server whose certificate is trusted is talked to over TLS."""
+    async with FakeServer(ssl=_server_tls()) as server, _engine(engine, ssl_context=_client_tls()) as sender:
+        server.on_claim.append(Answer(200, b"{}"))
+        assert (await _send(sender, _request(server))).status == 200
+
+
+async def test_a_certificate_that_is_not_trusted_is_final(engine):
+    """A server whose certificate is not trusted gets nothing, now and later."""
+    async with FakeServer(ssl=_server_tls()) as server, _engine(engine) as sender:
+        with pytest.raises(RequestNotSent) as caught:
+            await _send(sender, _request(server))
+    assert caught.value.permanent
+    assert server.posts == []
+
+
+async def test_a_tls_handshake_that_breaks_off_is_not_sent(engine):
+    """A connection that is closed in the handshake gets nothing, and may be tried again."""
+
+    async def hang_up(reader, writer):
+        await reader.read(1)
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, _engine(engine, ssl_context=_client_tls()) as sender:
+        with pytest.raises(RequestNotSent) as caught:
+            await _send(sender, EngineRequest("POST", f"https://localhost:{port}/", {}, b"{}"))
+    assert not caught.value.permanent
+
+
+@pytest.mark.parametrize(("status", "permanent"), [(407, True), (502, False)])
+async def test_a_proxy_that_refuses_a_tunnel_is_not_sent(engine, status, permanent):
+    """A proxy that makes no tunnel passes nothing on; only wrong credentials are final."""
+
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    proxy = f"http://user:proxy-secret@127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    async with listener, _engine(engine, proxy=proxy) as sender:
+        with pytest.raises(RequestNotSent) as caught:
+            await _send(sender, EngineRequest("POST", "https://localhost:1/", {}, b"{}"))
+    assert "proxy-secret" not in str(caught.value)
+    assert permanent is caught.value.permanent
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_come_back_as_they_are(engine, server, status):
+    """A redirect is an answer like any other."""
+    server.on_claim.append(Answer(status, b"", {"Location": server.base_url + "/elsewhere"}))
+    async with _engine(engine) as sender:
+        assert status == (await _send(sender, _request(server))).status
+    assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"id',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"id\r\n',
+    ],
+    ids=["length", "chunked"],
+)
+async def test_a_body_that_breaks_off(engine, server, raw):
+    """A status whose body breaks off comes back, with what there was, and marked."""
+    server.on_claim.append(Answer(raw=raw, then="close"))
+    async with _engine(engine) as sender:
+        response = await _send(sender, _request(server))
+    assert (response.status, response.complete) == (200, False)
+    assert b'{"id' in (response.body, b'{"id')
+
+
+async def test_a_body_that_stalls(engine, server):
+    """A body that does not end before the deadline does not stretch it."""
+    server.on_claim.append(Answer(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"id', then="hang"))
+    loop = asyncio.get_running_loop()
+    async with _engine(engine) as sender:
+        began = loop.time()
+        response = await _send(sender, _request(server), 0.2)
+    assert (response.status, response.complete) == (200, False)
+    assert loop.time() - began >= 0.2
+
+
+@pytest.mark.parametrize(("size", "complete"), [(1000, True), (1001, False), (3_000_000, False)])
+async def test_a_body_is_capped(engine, server, size, complete):
+    """No more of a body is kept than was asked for."""
+    server.on_claim.append(Answer(500, b"x" * size))
+    async with _engine(engine) as sender:
+        response = await _send(sender, _request(server, body_cap=1000))
+    assert (500, b"x" * 1000, complete) == (response.status, response.body, response.complete)
+
+
+async def test_an_inflated_body_is_capped(engine, server):
+    """A small body that inflates to a large one is cut off too."""
+    server.on_claim.append(Answer(200, gzip.compress(b"x" * 10_000_000), {"Content-Encoding": "gzip"}))
+    async with _engine(engine) as sender:
+        response = await _send(sender, _request(server, body_cap=20_000))
+    assert (response.body, response.complete) == (b"x" * 20_000, False)
+
+
+async def test_a_compressed_body_is_inflated(engine, server):
+    """A server that compresses without being asked is understood."""
+    server.on_claim.append(Answer(200, gzip.compress(b"{}"), {"Content-Encoding": "gzip"}))
+    async with _engine(engine) as sender:
+        response = await _send(sender, _request(server))
+    assert (response.body, response.complete) == (b"{}", True)
+
+
+async def test_cancelling_closes_the_connection(engine, server):
+    """A cancelled request leaves no connection with its answer still to come."""
+    server.on_claim.append(HANG)
+    async with _engine(engine) as sender:
+        task = asyncio.create_task(_send(sender, _request(server)))
+        while not server.posts:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while server.open_now:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_closed_engine_sends_nothing(engine, server):
+    """After closing, nothing is sent."""
+    async with _engine(engine) as sender:
+        await sender.aclose()
+        with pytest.raises(RequestNotSent):
+            await _send(sender, _request(server))
+    assert server.posts == []
+
+
+async def test_idle_connections_are_dropped_before_servers_drop_theirs(server):
+    """The default engine keeps unused connections for 4 seconds, which is less than common servers do."""
+    async with _engine("aiohttp") as sender:
+        assert sender._connector._keepalive_timeout == 4.0
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "expected"),
+    [
+        (b"x", "", (b"x", True)),
+        (b"x", "identity", (b"x", True)),
+        (gzip.compress(b"x"), " GZip ", (b"x", True)),
+        (gzip.compress(b"x"), "x-gzip", (b"x", True)),
+        (zlib.compress(b"x"), "deflate", (b"x", True)),
+        (gzip.compress(b"x" * 11), "gzip", (b"x" * 10, False)),
+        (gzip.compress(b"x")[:-9], "gzip", (b"x", False)),
+        (gzip.compress(b"x") + b"more", "gzip", (b"x", False)),
+        (b"xyz", "gzip", (b"xyz", False)),
+        (b"x", "br", (b"x", False)),
+        (b"x", "gzip, gzip", (b"x", False)),
+    ],
+)
+def test_inflate(body, encoding, expected):
+    """A body is inflated up to the cap, and said to be whole only if it is."""
+    assert expected == inflate(body, encoding, 10)

@@ -1,0 +1,169 @@
+"""The engine on a caller's httpx.AsyncClient: what the caller's own settings may not change."""
+
+import httpx
+import pytest
+import respx
+from conftest import QUICK
+
+from dintero_claims_client import ClaimsClient, NotSentError, OutcomeUnknownError
+from dintero_claims_client.sandbox import Sandbox
+
+BASE_URL = "https://api.example.test/v1"
+CLAIMS = f"{BASE_URL}/accounts/T12345678/discounts/available_for_receipt/claims"
+TOKEN = f"{BASE_URL}/accounts/T12345678/auth/token"
+
+
+def _client(http_client, **settings):
+    defaults = {
+        "account_id": "T12345678",
+        "client_id": "c",
+        "client_secret": "s",
+        "base_url": BASE_URL,
+        "retry": QUICK,
+    }
+    return ClaimsClient(**(defaults | settings), http_client=http_client)
+
+
+@pytest.fixture
+def api():
+    with respx.mock(assert_all_called=False) as router:
+        router.post(TOKEN).respond(json={"access_token": "token-1", "expires_in": 60})
+        yield router
+
+
+async def test_respx_sees_the_requests(api, make_request):
+    """A caller who mocks httpx sees what is sent, and answers it."""
+    route = api.post(CLAIMS).respond(json={"id": "claim-1"})
+    async with httpx.AsyncClient() as http_client, _client(http_client) as client:
+        assert (await client.claim(make_request())).id == "claim-1"
+    assert route.calls.last.request.headers["Authorization"] == "Bearer token-1"
+
+
+async def test_credentials_redirects_and_timeouts_of_the_callers_client(api, make_request):
+    """Credentials, redirects and timeouts that the caller's client has of its own are not used."""
+    elsewhere = api.post("https://elsewhere.test/").respond(json={"id": "stranger"})
+    route = api.post(CLAIMS).respond(307, headers={"Location": "https://elsewhere.test/"})
+    settings = {"auth": ("user", "pass"), "follow_redirects": True, "timeout": 0.001}
+    async with httpx.AsyncClient(**settings) as http_client, _client(http_client) as client:
+        with pytest.raises(Exception, match="307"):
+            await client.claim(make_request())
+    request = route.calls.last.request
+    assert request.headers["Authorization"] == "Bearer token-1"
+    assert request.extensions["timeout"] == {"connect": None, "read": None, "write": None, "pool": None}
+    assert not elsewhere.called
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+    ],
+)
+async def test_errors_that_prove_that_nothing_was_sent(api, make_request, error):
+    """What fails before the request is out is NotSentError."""
+    api.post(CLAIMS).mock(side_effect=error("no"))
+    async with httpx.AsyncClient() as http_client, _client(http_client, generate_refs=False) as client:
+        with pytest.raises(NotSentError, match=error.__name__):
+            await client.claim(make_request(None))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadError,
+        httpx.ReadTimeout,
+        httpx.WriteError,
+        httpx.WriteTimeout,
+        httpx.CloseError,
+        httpx.RemoteProtocolError,
+        httpx.LocalProtocolError,
+        httpx.DecodingError,
+        httpx.TooManyRedirects,
+        RuntimeError,
+        OSError,
+    ],
+)
+async def test_errors_that_prove_nothing(api, make_request, error):
+    """Whatever else fails leaves the outcome open, and is no exception of httpx."""
+    route = api.post(CLAIMS).mock(side_effect=error("no"))
+    async with httpx.AsyncClient() as http_client, _client(http_client, generate_refs=False) as client:
+        with pytest.raises(OutcomeUnknownError, match=error.__name__):
+            await client.claim(make_request(None))
+    assert route.call_count == 1
+
+
+async def test_every_exception_of_httpx_is_covered():
+    """No class of httpx's errors is left without a meaning: it is among the ones above, or a base of them."""
+    not_sent = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+    known_after = {
+        "ReadError", "ReadTimeout", "WriteError", "WriteTimeout", "CloseError", "RemoteProtocolError",
+        "LocalProtocolError", "DecodingError", "TooManyRedirects",
+    }  # fmt: skip
+    leaves = {
+        cls.__name__
+        for cls in vars(httpx).values()
+        if isinstance(cls, type)
+        and issubclass(cls, httpx.TransportError | httpx.RequestError)
+        and not cls.__subclasses__()
+    }
+    assert leaves == not_sent | known_after
+
+
+async def test_a_hook_that_reads_the_answer(api, make_request):
+    """A hook of the caller's client may read the answer before we do."""
+
+    async def read(response):
+        await response.aread()
+
+    api.post(CLAIMS).respond(json={"id": "claim-1"})
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [read]}) as http_client,
+        _client(http_client) as client,
+    ):
+        assert (await client.claim(make_request())).id == "claim-1"
+
+
+async def test_a_hook_that_uses_the_answer_up(api, make_request):
+    """A hook that leaves nothing of the answer costs the answer, and is no exception."""
+
+    async def use_up(response):
+        async for _ in response.aiter_raw():
+            pass
+
+    api.post(CLAIMS).mock(side_effect=lambda _: httpx.Response(200, stream=_Stream()))
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [use_up]}) as http_client,
+        _client(http_client, generate_refs=False, token_url="https://api.example.test/t") as client,
+    ):
+        api.post("https://api.example.test/t").respond(json={"access_token": "t"})
+        with pytest.raises((OutcomeUnknownError, NotSentError)):
+            await client.claim(make_request(None), timeout=0.5)
+
+
+class _Stream(httpx.AsyncByteStream):
+    async def __aiter__(self):
+        yield b'{"id": "claim-1"}'
+
+
+async def test_the_sandbox_in_process(make_request):
+    """A client of the sandbox without any socket claims, meets a lost answer, and gets its claim."""
+    sandbox = Sandbox()
+    async with (
+        sandbox.http_client() as http_client,
+        ClaimsClient(
+            account_id=sandbox.account_id,
+            client_id=sandbox.client_id,
+            client_secret=sandbox.client_secret,
+            base_url=sandbox.base_url,
+            retry=QUICK,
+            http_client=http_client,
+        ) as client,
+    ):
+        sandbox.drop_after_commit()
+        claim = await client.claim(make_request("order-1"))
+        assert claim == await client.get_claim(claim.id)
+        assert (len(sandbox.ledger.claims), sandbox.ledger.arrivals["order-1"]) == (1, 2)

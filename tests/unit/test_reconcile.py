@@ -1,0 +1,137 @@
+"""Looking a claim up: a walk with bounds, through whatever pages a server gives."""
+
+import asyncio
+
+import pytest
+
+from dintero_claims_client import Claim, NoAnswerError
+from dintero_claims_client._limiter import Limiter
+from dintero_claims_client._operations import FoundClaim
+from dintero_claims_client._reconcile import MAX_PAGES, find_by_ref, walk
+
+
+class Pages:
+    """Gives the pages that a test lists, the last one for ever."""
+
+    def __init__(self, *pages):
+        self.pages = pages
+        self.asked = []
+
+    async def __call__(self, limit, starting_after):
+        self.asked.append((limit, starting_after))
+        page = self.pages[min(len(self.asked), len(self.pages)) - 1]
+        if isinstance(page, Exception):
+            return page
+        return [FoundClaim(Claim.from_dict(raw), raw) for raw in page]
+
+
+def _raw(n, **fields):
+    return {"id": f"id-{n}", "ref": f"ref-{n}"} | fields
+
+
+async def _ids(pages):
+    return [
+        [found.raw.get("id") for found in page] if isinstance(page, list) else page
+        async for page in walk(pages, page_size=2)
+    ]
+
+
+async def test_the_cursor_is_the_last_id():
+    """Each page begins after the last claim of the one before; a page of no claim is the end."""
+    pages = Pages([_raw(1), _raw(2)], [_raw(3)], [])
+    assert await _ids(pages) == [["id-1", "id-2"], ["id-3"], []]
+    assert pages.asked == [(2, None), (2, "id-2"), (2, "id-3")]
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ([[_raw(1), _raw(2)]], [["id-1", "id-2"], []]),
+        ([[_raw(1)], [_raw(2)], [_raw(1)]], [["id-1"], ["id-2"], []]),
+        ([[_raw(1), _raw(2)], [_raw(2), _raw(3)], []], [["id-1", "id-2"], ["id-3"], []]),
+        ([[{"ref": "x"}]], [[None]]),
+        ([[_raw(1), {"ref": "x"}], []], [["id-1", None], []]),
+    ],
+    ids=["the same for ever", "a loop", "an overlap", "no ids", "some without an id"],
+)
+async def test_pages_that_bring_nothing_new_end_the_walk(pages, expected):
+    """A server that repeats itself cannot keep the walk going, and no claim is given twice."""
+    assert expected == await _ids(Pages(*pages))
+
+
+async def test_an_error_ends_the_walk():
+    """A page that cannot be read is given as its error, and is the last."""
+    error = NoAnswerError("x")
+    assert [["id-1"], error] == await _ids(Pages([_raw(1)], error))
+
+
+async def test_found():
+    """The claim with the ref is returned, and no page after it is read."""
+    pages = Pages([_raw(1), _raw(2)], [_raw(3)])
+    assert (await find_by_ref(pages, "ref-2")).claim.id == "id-2"
+    assert len(pages.asked) == 1
+
+
+async def test_not_found():
+    """A ref that no page has is None."""
+    assert await find_by_ref(Pages([_raw(1)], []), "ref-2") is None
+
+
+async def test_at_most_20_pages():
+    """The walk is bounded, however many claims there are."""
+    pages = Pages(*[[_raw(n)] for n in range(50)])
+    assert await find_by_ref(pages, "ref-49") is None
+    assert MAX_PAGES == 20 == len(pages.asked)
+    assert {100} == {limit for limit, _ in pages.asked}
+    assert await find_by_ref(Pages(*[[_raw(n)] for n in range(50)]), "ref-19") is not None
+
+
+async def test_an_error_on_the_way():
+    """A page that cannot be read leaves the question open."""
+    error = NoAnswerError("x")
+    assert error is await find_by_ref(Pages([_raw(1)], error), "ref-2")
+
+
+async def test_a_deleted_claim_comes_second():
+    """A claim that lives goes before a deleted one of the same ref; a deleted one is better than nothing."""
+    gone = _raw(1, deleted_at="2026-11-23T12:00:00Z")
+    assert (await find_by_ref(Pages([gone], [_raw(2, ref="ref-1")]), "ref-1")).claim.id == "id-2"
+    assert (await find_by_ref(Pages([gone], [_raw(2)], []), "ref-1")).claim.id == "id-1"
+    assert (await find_by_ref(Pages([gone], NoAnswerError("x")), "ref-1")).claim.id == "id-1"
+
+
+async def test_a_claim_without_an_id_is_not_found():
+    """A claim that could not be read back by its id is not taken for the one that is looked for."""
+    assert await find_by_ref(Pages([{"ref": "r"}]), "r") is None
+
+
+async def test_the_limiter_is_first_come_first_served():
+    """Places are given in the order in which they were asked for, and cancelled ones are passed over."""
+    limiter = Limiter(1)
+    loop = asyncio.get_running_loop()
+    assert await limiter.acquire(deadline=loop.time())
+    order = []
+
+    async def wait(n):
+        assert await limiter.acquire(deadline=loop.time() + 60)
+        order.append(n)
+        limiter.release()
+
+    tasks = [asyncio.create_task(wait(n)) for n in range(5)]
+    await asyncio.sleep(0)
+    assert limiter.waiting == 5
+    tasks[1].cancel()
+    limiter.release()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [0, 2, 3, 4]
+    assert limiter.waiting == 0
+
+
+async def test_the_limiter_gives_up_at_the_deadline():
+    """A place that does not come in time is not had, and is not lost for the others."""
+    limiter = Limiter(1)
+    loop = asyncio.get_running_loop()
+    await limiter.acquire(deadline=loop.time())
+    assert not await limiter.acquire(deadline=loop.time())
+    limiter.release()
+    assert await limiter.acquire(deadline=loop.time())
