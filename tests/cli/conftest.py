@@ -138,7 +138,7 @@ def run_process():
     """Return a function that runs the command as a process."""
 
     def call(*arguments: str, **options: Any) -> Finished:
-        done = subprocess.run(  # noqa: S603 - the command under test
+        done = subprocess.run(
             [COMMAND, *arguments], capture_output=True, encoding="utf-8", check=False, **options
         )
         return Finished(done.returncode, done.stdout, done.stderr)

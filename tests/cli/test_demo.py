@@ -195,7 +195,7 @@ def test_progress_on_a_real_terminal():
 
     controller, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
-    with subprocess.Popen(  # noqa: S603 - the command under test
+    with subprocess.Popen(
         [COMMAND, "demo", "--count", "8"], stdout=subprocess.PIPE, stderr=terminal, env=environment
     ) as process:
         os.close(terminal)

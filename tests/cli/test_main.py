@@ -105,7 +105,7 @@ def test_without_the_packages_of_the_command(run, monkeypatch, package):
 def test_without_the_packages_of_the_sandbox(arguments, package):
     """Without the sandbox's packages its commands say in one line how to get them."""
     script = f"import sys; sys.modules['{package}'] = None\nfrom dintero_claims_client.cli import main\n"
-    done = subprocess.run(  # noqa: S603 - the command under test
+    done = subprocess.run(
         [sys.executable, "-c", f"{script}raise SystemExit(main({arguments}))"],
         capture_output=True,
         encoding="utf-8",
@@ -164,7 +164,7 @@ def test_a_reader_that_has_gone(claim_file, arguments):
     os.close(reader)
     file = [claim_file()] if "claim" in arguments else []
     with open(writer, "wb") as nowhere:  # noqa: PTH123 - a descriptor
-        done = subprocess.run(  # noqa: S603 - the command under test
+        done = subprocess.run(
             [COMMAND, *arguments, *file], stdout=nowhere, stderr=subprocess.PIPE, check=False
         )
     assert (done.returncode, done.stderr) == (1, b"")

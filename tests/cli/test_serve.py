@@ -18,7 +18,7 @@ def serve():
     processes = []
 
     def start(*options):
-        process = subprocess.Popen(  # noqa: S603 - the command under test
+        process = subprocess.Popen(
             [COMMAND, "sandbox", "serve", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

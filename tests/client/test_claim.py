@@ -348,7 +348,7 @@ async def test_a_refusal_after_a_lost_answer_is_not_believed(
 async def test_a_refusal_after_a_lost_answer_that_cannot_be_settled(
     engine, server, make_client, make_request
 ):
-    """A refusal after a lost answer, with nothing found, is unknown: the first request may still be on its way."""
+    """A refusal after a lost answer, with nothing found, is unknown: the first may still be on its way."""
     client = await make_client(engine)
     server.on_claim.extend([RESET, error_answer(400)])
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -442,8 +442,7 @@ async def test_waiting_for_a_connection_is_not_sent(engine, server, make_client,
     await client.claim(make_request("warm-up"))
     server.on_claim.append(HANG)
     first = asyncio.create_task(client.claim(make_request("first")))
-    while len(server.posts) < 2:
-        await asyncio.sleep(0)
+    await server.until(lambda: len(server.posts) == 2)
     with pytest.raises(NotSentError) as caught:
         await client.claim(make_request("second"), timeout=0.1)
     assert caught.value.ref == "second"

@@ -160,29 +160,27 @@ async def test_a_fork_says_so(server, make_client, make_request):
 
 async def test_a_client_that_was_never_closed_warns(server, make_request):
     """A client that is dropped without closing warns once, and its connections are closed."""
-    client = _client(server)
-    await client.claim(make_request())
+    clients = [_client(server)]
+    await clients[0].claim(make_request())
     assert server.open_now == 1
     with pytest.warns(ResourceWarning, match="never closed") as caught:
-        del client
-        gc.collect()
-    while server.open_now:
-        await asyncio.sleep(0.001)
+        clients.clear()
+    await server.until(lambda: not server.open_now)
     gc.collect()
     assert len(caught) == 1
 
 
 def test_a_client_dropped_after_its_loop_warns_only(server_in_thread, make_request):
     """A client that is dropped when its event loop is gone warns, and nothing breaks."""
-    client = _client(server_in_thread)
+    clients = [_client(server_in_thread)]
 
     async def use():
-        await client.claim(make_request())
+        await clients[0].claim(make_request())
 
     asyncio.run(use())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        del client
+        clients.clear()
         gc.collect()
     assert any("never closed" in str(warning.message) for warning in caught)
     assert all(issubclass(warning.category, ResourceWarning) for warning in caught)
@@ -193,8 +191,7 @@ async def test_closing_under_a_call_in_flight(engine, server, make_client, make_
     client = await make_client(engine, retry=RetryPolicy(attempt_timeout=0.5))
     server.on_claim.append(server.commit_then(HANG))
     call = asyncio.create_task(client.claim(make_request("order-1")))
-    while not server.claims:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.claims)
     await client.aclose()
     with pytest.raises(OutcomeUnknownError):
         await call
@@ -205,8 +202,7 @@ async def test_closing_under_a_call_that_waits(server, make_client, make_request
     client = await make_client()
     server.on_claim.append(error_answer(429, headers={"Retry-After": "8"}))
     call = asyncio.create_task(client.claim(make_request("order-1")))
-    while not server.posts:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.posts)
     async with asyncio.timeout(4):
         await asyncio.sleep(0.01)
         await client.aclose()
@@ -220,8 +216,7 @@ async def test_closing_under_a_call_that_waits_for_a_token(server, make_client, 
     client = await make_client()
     server.on_token.append(HANG)
     call = asyncio.create_task(client.claim(make_request("order-1")))
-    while not server.token_requests:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.token_requests)
     await client.aclose()
     with pytest.raises(ClientStateError):
         await call
@@ -253,8 +248,7 @@ async def test_cancellations_leave_nothing_behind(server, make_client, make_requ
     refs = [claim["ref"] for claim in server.claims]
     assert len(refs) == len(set(refs))
     await client.aclose()
-    while server.open_now:
-        await asyncio.sleep(0.001)
+    await server.until(lambda: not server.open_now)
     # The server's own tasks end with their connections.
     assert {task for task in asyncio.all_tasks() if "dintero" in task.get_name()} <= before
 

@@ -129,8 +129,7 @@ async def test_a_cancelled_call_shows_no_secret(engine, server, make_client, mak
     )[1]
     server.on_claim.append(HANG)
     call = asyncio.create_task(client.claim(make_request("order-1")))
-    while not server.posts:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.posts)
     call.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await call

@@ -60,7 +60,7 @@ COPIES = [
     pytest.param(copy.copy, id="copy"),
     pytest.param(copy.deepcopy, id="deepcopy"),
     *(
-        pytest.param(lambda value, n=n: pickle.loads(pickle.dumps(value, protocol=n)), id=f"pickle-{n}")  # noqa: S301
+        pytest.param(lambda value, n=n: pickle.loads(pickle.dumps(value, protocol=n)), id=f"pickle-{n}")
         for n in range(pickle.HIGHEST_PROTOCOL + 1)
     ),
 ]

@@ -32,7 +32,7 @@ class Finished(NamedTuple):
 
 def start(*command: str | Path, **options: Any) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8", **options)  # noqa: S603
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8", **options)
 
 
 def finish(process: subprocess.Popen[str]) -> Finished:

@@ -282,13 +282,11 @@ async def test_cancelling_closes_the_connection(engine, server):
     server.on_claim.append(HANG)
     async with _engine(engine) as sender:
         task = asyncio.create_task(_send(sender, _request(server)))
-        while not server.posts:
-            await asyncio.sleep(0)
+        await server.until(lambda: server.posts)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while server.open_now:
-            await asyncio.sleep(0.001)
+        await server.until(lambda: not server.open_now)
 
 
 async def test_a_closed_engine_sends_nothing(engine, server):

@@ -214,7 +214,7 @@ async def test_ends_while_a_client_connects(turns):
         client = socket.create_connection((url.host, url.port))
         for _ in range(turns):
             await asyncio.sleep(0)
-    client.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    client.setblocking(False)
     with client, contextlib.suppress(ConnectionResetError):
         assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
 

@@ -86,6 +86,7 @@ class FakeServer:
         self.connections = 0
         self.open_now = 0
         self.open_most = 0
+        self._changed = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -104,6 +105,12 @@ class FakeServer:
     @property
     def base_url(self) -> str:
         return f"{'https' if self._ssl else 'http'}://localhost:{self.port}/v1"
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Wait until something has become true of what this server saw."""
+        while not happened():
+            self._changed.clear()
+            await self._changed.wait()
 
     def commit(self, incoming: Incoming) -> Answer:
         """Take a claim as the API would, and return the answer to it."""
@@ -185,6 +192,7 @@ class FakeServer:
             pass
         finally:
             self.open_now -= 1
+            self._changed.set()
             self._tasks.discard(task)
             self._writers.discard(writer)
             writer.close()
@@ -195,6 +203,7 @@ class FakeServer:
         while True:
             incoming = await _read_request(reader, number)
             answer = self._handle(incoming)
+            self._changed.set()
             writer.write(answer.bytes())
             await writer.drain()
             if answer.then == "hang":

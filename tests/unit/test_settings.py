@@ -19,7 +19,16 @@ GOOD = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET}
         *(
             ("account_id", value)
             for value in [
-                "", "T1234567", "T123456789", "X12345678", "t12345678", "T12345678\n", " T12345678", "T１２３４５６７８", None, 7,
+                "",
+                "T1234567",
+                "T123456789",
+                "X12345678",
+                "t12345678",
+                "T12345678\n",
+                " T12345678",
+                "T\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18",
+                None,
+                7,
             ]
         ),
         *(("client_id", value) for value in ["", "a:b", "a\nb", None, 7]),
@@ -27,9 +36,25 @@ GOOD = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET}
         *(
             ("base_url", value)
             for value in [
-                "", "api.dintero.com", "ftp://x", "https://", "https:///v1", "https://x:y", "https://x:99999",
-                "https://user:pass@x", "https://x?a=b", "https://x?", "https://x#f", "https://x y", "https://ø",
-                "http://api.dintero.com/v1", "http://10.0.0.1", "http://localhost.evil.com", "http://[::2]", None, 7,
+                "",
+                "api.dintero.com",
+                "ftp://x",
+                "https://",
+                "https:///v1",
+                "https://x:y",
+                "https://x:99999",
+                "https://user:pass@x",
+                "https://x?a=b",
+                "https://x?",
+                "https://x#f",
+                "https://x y",
+                "https://ø",
+                "http://api.dintero.com/v1",
+                "http://10.0.0.1",
+                "http://localhost.evil.com",
+                "http://[::2]",
+                None,
+                7,
             ]
         ),
         *(("token_url", value) for value in ["", "http://x/token", "x"]),
@@ -40,11 +65,14 @@ GOOD = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET}
         ("retry", 3),
         *(("proxy", value) for value in ["", "x", "socks5://x", "http://", "http://x:y", 7]),
         *(("user_agent", value) for value in ["", "a\r\nb", "ø", " x", 7]),
-        *((name, "a\nb") for name in ("system_name", "system_version", "system_plugin_name", "system_plugin_version")),
+        *(
+            (name, "a\nb")
+            for name in ("system_name", "system_version", "system_plugin_name", "system_plugin_version")
+        ),
         ("http_client", 7),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_setting_that_cannot_be(setting, value):
     """A setting that cannot be is refused at once, by its name, and the secret is in no word of it."""
     with pytest.raises(ConfigurationError, match=setting) as caught:
