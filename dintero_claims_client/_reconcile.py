@@ -7,14 +7,14 @@ walk through the list, with bounds.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._protocol import same_claim, usable_id
-from ._retry import Ambiguous, Done, Ended, NotSent, Refused
+from ._retry import Ambiguous, Failure, NotSent, Refused
 from .errors import ClaimsError, NotSentError, OutcomeUnknownError, RefConflictError
 
 MAX_PAGES = 20
@@ -82,24 +82,23 @@ class Recovered:
 
 async def settle(
     claim: ClaimToSend,
-    ended: Ended[Any],
+    last: Failure,
+    before: Ambiguous | None,
     *,
     if_exists: Literal["raise", "return"],
     find: Callable[[str], Awaitable[FoundClaim | ClaimsError | None]],
 ) -> Recovered | ClaimsError:
     """Say what became of a claim whose last attempt did not bring its answer.
 
-    A refusal is believed only when no attempt before it can have been taken.
+    `before` is the last attempt before that may have been taken: a refusal is believed only when there is
+    none.
     """
-    last, before = ended.last, ended.before
     ref = claim.ref
-    if isinstance(last, Done):
-        raise TypeError("a claim whose answer came needs no settling")
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
-    # Nobody else can have used a ref that was made here, so its conflict is with an own attempt that the
+    # Nobody else can have used a ref that was made here, so its conflict is with an own request that the
     # network repeated.
-    doubtful = before is not None or isinstance(last, Ambiguous) or (conflict and claim.minted)
-    if not doubtful and not (conflict and if_exists == "return"):
+    in_doubt = before is not None or (conflict and (claim.minted or if_exists == "return"))
+    if not in_doubt and not isinstance(last, Ambiguous):
         return _plain_error(last, ref)
     found = await find(ref) if ref is not None else None
     if isinstance(found, FoundClaim):
@@ -115,15 +114,13 @@ async def settle(
     return _unknown(last, before, ref, "the claim may have been taken", taken=None)
 
 
-def _plain_error(last: NotSent | Refused | Ambiguous, ref: str | None) -> ClaimsError:
-    if isinstance(last, NotSent):
-        return last.error or NotSentError(f"not sent: {last.reason}", ref=ref, retry_after=last.retry_after)
+def _plain_error(last: NotSent | Refused, ref: str | None) -> ClaimsError:
     if isinstance(last, Refused):
         return last.error
-    raise TypeError("an ambiguous end is not plain")
+    return last.error or NotSentError(f"not sent: {last.reason}", ref=ref, retry_after=last.retry_after)
 
 
-def _conflict(last: NotSent | Refused | Ambiguous, ref: str | None) -> RefConflictError:
+def _conflict(last: Failure, ref: str | None) -> RefConflictError:
     if isinstance(last, Refused) and isinstance(last.error, RefConflictError):
         return last.error
     # The server did not say so this time, but the claim that it showed does.
@@ -131,7 +128,7 @@ def _conflict(last: NotSent | Refused | Ambiguous, ref: str | None) -> RefConfli
 
 
 def _unknown(
-    last: NotSent | Refused | Ambiguous,
+    last: Failure,
     before: Ambiguous | None,
     ref: str | None,
     what: str,

@@ -262,7 +262,8 @@ class ClaimsClient:
             return ended.last.value
         outcome = await settle(
             claim,
-            ended,
+            ended.last,
+            ended.before,
             if_exists=if_exists,
             find=lambda ref: find_by_ref(self._page_reader(opened, lambda: deadline), ref),
         )
