@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import attrs
 
-from ._engines.base import Engine, EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent
+from ._engines.base import BODY_CAP, Engine, EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent
 from ._generated.api.claims import claim_discounts, get_claim, list_claims
 from ._generated.models.claim import Claim
 from ._generated.models.claim_discount import ClaimDiscount
@@ -34,8 +34,8 @@ from ._protocol import (
 from ._retry import Ambiguous, Done, Failure, NotSent, Refused
 from ._secrets import MaskedStr, scrub
 from ._tokens import Token, TokenFailure, TokenSource
-from ._validation import check_claim, encode_body, without_null
-from .errors import APIStatusError
+from ._validation import check_claim, encode_body, invalid_extras, without_null
+from .errors import APIStatusError, InvalidClaimError
 
 # Inflating is a risk without a gain for answers of a few hundred bytes.
 _JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -95,21 +95,22 @@ class Operations:
         Raises `InvalidClaimError`.
         """
         check_claim(request)
-        built = claim_discounts._get_kwargs(self._account_id, body=request)  # pyright: ignore[reportPrivateUsage]
-        body = without_null(built["json"])
-        minted = mint is not None and "ref" not in body
-        if mint is not None and minted:
-            body["ref"] = mint()
-        ref: str | None = body.get("ref")
+        try:
+            built = claim_discounts._get_kwargs(self._account_id, body=request)
+            body: dict[str, Any] = without_null(built["json"])
+            minted = mint is not None and "ref" not in body
+            if mint is not None and minted:
+                body["ref"] = mint()
+            content = encode_body(body)
+        except InvalidClaimError:
+            raise
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise invalid_extras() from None
+        headers = {**self._headers, **built["headers"]}
         return ClaimToSend(
-            EngineRequest(
-                "POST",
-                self._base_url + built["url"],
-                {**self._headers, **built["headers"]},
-                encode_body(body, ref=ref),
-            ),
+            EngineRequest("POST", self._base_url + built["url"], headers, content),
             body,
-            ref,
+            body.get("ref"),
             minted,
         )
 
@@ -149,7 +150,7 @@ class Operations:
     async def list_page(
         self, *, limit: int, starting_after: str | None, deadline: float
     ) -> Done[list[FoundClaim]] | Failure:
-        """Attempt once to read a page of the account's claims."""
+        """Attempt once to read a page of the account's claims; of fewer where they are too large for one."""
         built = list_claims._get_kwargs(  # pyright: ignore[reportPrivateUsage]
             self._account_id,
             limit=limit,
@@ -160,6 +161,8 @@ class Operations:
             return answer
         if verdict(answer.status) is not Verdict.SUCCESS:
             return self._failure(answer)
+        if not answer.complete and len(answer.body) >= BODY_CAP and limit > 1:
+            return await self.list_page(limit=limit // 2, starting_after=starting_after, deadline=deadline)
         items = read_objects(answer.body) if answer.complete else None
         if items is None:
             return _unreadable(answer, "the answer is not a list of claims")
@@ -206,6 +209,9 @@ class Operations:
         authorized = attrs.evolve(
             request, headers={**request.headers, "Authorization": MaskedStr(f"Bearer {token.value}")}
         )
+        if self._clock() >= deadline:
+            # An expired timer would fire only after the bytes have left.
+            return NotSent("no time was left to send it")
         if request.method == "POST":
             self.claim_requests += 1
         try:

@@ -30,6 +30,9 @@ UNREADABLE = object()
 _ERROR_BODY_CAP = 16 * 1024
 """How much of an answer an error carries."""
 
+_MESSAGE_CAP = 1024
+"""How many characters of it are its message."""
+
 
 class Verdict(Enum):
     """What a status says about the request that it answers."""
@@ -152,7 +155,7 @@ def status_error(
     if cls is None:
         cls = ServerError if status >= 500 else _CLASS_BY_STATUS.get(status, APIStatusError)
     return cls(
-        message or fallback,
+        message[:_MESSAGE_CAP] or fallback,
         status=status,
         code=code,
         errors=errors,
@@ -198,7 +201,7 @@ def usable_token(answer: Mapping[str, Any]) -> str | None:
 def usable_id(claim: Mapping[str, Any]) -> str | None:
     """Return a claim's id, or None when it has none that it could be read back by."""
     value = claim.get("id")
-    return value if isinstance(value, str) and value.strip() else None
+    return value if isinstance(value, str) and value.strip() and value.isprintable() else None
 
 
 def answers(claim: Mapping[str, Any], *, ref: str | None, customer_id: str) -> bool:
@@ -238,11 +241,46 @@ def _covers(sent: object, found: object) -> bool:
         ours, theirs = cast("Mapping[str, object]", sent), cast("Mapping[str, object]", found)
         return all(_covers(ours[name], value) for name, value in theirs.items() if name in ours)
     if isinstance(sent, list) and isinstance(found, list):
-        left = list(cast("list[object]", sent))
-        for item in cast("list[object]", found):
-            match = next((index for index, candidate in enumerate(left) if _covers(candidate, item)), None)
-            if match is None:
-                return False
-            del left[match]
-        return not left
-    return sent == found
+        return _covers_all(cast("list[object]", sent), cast("list[object]", found))
+    return sent == found and isinstance(sent, bool) == isinstance(found, bool)
+
+
+def _covers_all(sent: list[object], found: list[object]) -> bool:
+    """Match two lists in any order: what is shown in full by its contents, then what is shown in part."""
+    if len(sent) != len(found):
+        return False
+    left: dict[str, list[object]] = {}
+    for item in sent:
+        left.setdefault(_contents(item), []).append(item)
+    partial: list[object] = []
+    for item in found:
+        same = left.get(_contents(item))
+        if same:
+            same.pop()
+        else:
+            partial.append(item)
+    rest = [item for items in left.values() for item in items]
+    for item in partial:
+        match = next((index for index, candidate in enumerate(rest) if _covers(candidate, item)), None)
+        if match is None:
+            return False
+        del rest[match]
+    return True
+
+
+def _contents(value: object) -> str:
+    """Return what a discount, or a part of one, says by the contract's fields, in a form to compare."""
+    return json.dumps(_plain(value), sort_keys=True, default=repr)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[str, object]", value)
+        return {name: _plain(fields[name]) for name in _DISCOUNT_FIELDS if fields.get(name) is not None}
+    if isinstance(value, list):
+        return sorted(_contents(item) for item in cast("list[object]", value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_DISCOUNT_FIELDS = ("id", "refs", "amount", "usage")
+"""What the contract knows of a discount and of its refs; the rest may be the server's additions."""

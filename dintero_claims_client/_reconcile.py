@@ -7,6 +7,7 @@ walk through the list, with bounds.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
 from typing import Literal
 
 import attrs
@@ -52,10 +53,17 @@ async def walk(list_page: ListPage, *, page_size: int) -> AsyncIterator[Page | C
             return
 
 
-async def find_by_ref(list_page: ListPage, ref: str) -> FoundClaim | ClaimsError | None:
-    """Return the claim with this ref, one that is not deleted before one that is; None when none is found.
+class Absence(Enum):
+    """How a claim was not found."""
 
-    Reads at most `MAX_PAGES` pages, so None does not prove that there is none.
+    WHOLE_LIST = "the list has no claim with this ref"
+    BOUND_REACHED = "the pages that were read have none"
+
+
+async def find_by_ref(list_page: ListPage, ref: str) -> FoundClaim | ClaimsError | Absence:
+    """Look for the claim with this ref, for one that is not deleted before one that is.
+
+    Reads at most `MAX_PAGES` pages.
     """
     deleted: FoundClaim | None = None
     pages = 0
@@ -69,8 +77,8 @@ async def find_by_ref(list_page: ListPage, ref: str) -> FoundClaim | ClaimsError
                 deleted = found
         pages += 1
         if pages == MAX_PAGES:
-            break
-    return deleted
+            return deleted or Absence.BOUND_REACHED
+    return deleted or Absence.WHOLE_LIST
 
 
 @attrs.frozen
@@ -86,12 +94,14 @@ async def settle(
     before: Ambiguous | None,
     *,
     if_exists: Literal["raise", "return"],
-    find: Callable[[str], Awaitable[FoundClaim | ClaimsError | None]],
+    list_page: ListPage,
+    pause: Callable[[int], Awaitable[bool]],
 ) -> Recovered | ClaimsError:
     """Say what became of a claim whose last attempt did not bring its answer.
 
     `before` is the last attempt before that may have been taken: a refusal is believed only when there is
-    none.
+    none. `pause` waits before another look, given the number of the one before, and says whether there is
+    to be one.
     """
     ref = claim.ref
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
@@ -99,12 +109,17 @@ async def settle(
     # network repeated.
     in_doubt = before is not None or (conflict and (claim.minted or if_exists == "return"))
     if not in_doubt and not isinstance(last, Ambiguous):
-        return _plain_error(last, ref)
-    found = await find(ref) if ref is not None else None
+        if ref is None or isinstance(last, NotSent) or not _is_of_a_gateway(last.error.status):
+            return _plain_error(last, ref)
+        existing = await find_by_ref(list_page, ref)
+        if isinstance(existing, FoundClaim) and _is_ours(claim, existing) and _lives(existing):
+            return Recovered(existing.claim)
+        return last.error
+    found = await _look(ref, list_page, pause, again=conflict) if ref is not None else None
     if isinstance(found, FoundClaim):
-        if not same_claim(claim.body, found.raw):
+        if not _is_ours(claim, found):
             return _conflict(last, ref)
-        if found.raw.get("deleted_at") is None:
+        if _lives(found):
             return Recovered(found.claim)
         return _unknown(last, before, ref, "the claim was taken, and has been deleted since", taken=False)
     if conflict:
@@ -112,6 +127,35 @@ async def settle(
             last, before, ref, "the ref is taken, and its claim could not be read to compare it", taken=True
         )
     return _unknown(last, before, ref, "the claim may have been taken", taken=None)
+
+
+async def _look(
+    ref: str, list_page: ListPage, pause: Callable[[int], Awaitable[bool]], *, again: bool
+) -> FoundClaim | ClaimsError | Absence:
+    """Look for a claim; again while it must be there and the whole list does not show it yet."""
+    looks = 1
+    found = await find_by_ref(list_page, ref)
+    while again and found is Absence.WHOLE_LIST and await pause(looks):
+        looks += 1
+        found = await find_by_ref(list_page, ref)
+    return found
+
+
+def _is_of_a_gateway(status: int) -> bool:
+    """Say whether a refusal comes from something in front of the API, which may have asked the API before.
+
+    A 303 even means that the request was executed; 499 and 460 are gateways whose client went away.
+    """
+    return 300 <= status <= 399 or status in (460, 499)
+
+
+def _is_ours(claim: ClaimToSend, found: FoundClaim) -> bool:
+    # Nobody else can have used a ref that was made here, however the server writes the claim down.
+    return claim.minted or same_claim(claim.body, found.raw)
+
+
+def _lives(found: FoundClaim) -> bool:
+    return found.raw.get("deleted_at") is None
 
 
 def _plain_error(last: NotSent | Refused, ref: str | None) -> ClaimsError:

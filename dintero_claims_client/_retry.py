@@ -17,9 +17,13 @@ from .errors import APIStatusError, ClaimsError, ConfigurationError
 T = TypeVar("T")
 
 
+_LONGEST = 1e9
+"""Seconds; thirty years. Clocks and timers count them exactly."""
+
+
 def check_seconds(name: str, value: object) -> float:
     """Return a duration as a float; raises `ConfigurationError` unless it is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
         raise ConfigurationError(f"{name}: must be a number of seconds above 0")
     return float(value)
 

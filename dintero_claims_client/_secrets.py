@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import NoReturn
@@ -50,6 +51,12 @@ class Secret:
             value = source()
             if isawaitable(value):
                 value = await value
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something inside the caller's function was cancelled, and not the call.
+            failure = "it was cancelled"
         except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
             # Its text and its frames may hold the secret; its type says enough.
             failure = type(error).__name__

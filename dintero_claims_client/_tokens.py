@@ -34,6 +34,10 @@ _FAILURE_DELAYS = (1.0, 4.0, 26.0)
 token endpoint in trouble can bear, however many calls wait."""
 
 
+_LONGEST_PAUSE = 60.0
+"""Seconds that a Retry-After of the token endpoint keeps all calls from asking again, at most."""
+
+
 @attrs.frozen
 class Token:
     """An access token and the times, on the source's clock, from which it is refreshed and not used."""
@@ -66,6 +70,10 @@ class TokenFailure:
     make_error: Callable[[], ClaimsError] | None = None
 
 
+_REFUSED = "the token endpoint refused the client's credentials"
+_TOKEN_REFUSALS = {400: _REFUSED, 401: _REFUSED, 403: _REFUSED}
+
+
 class TokenEndpoint:
     """Fetches a token with the client's credentials: HTTP Basic and a JSON body (api: Get Token)."""
 
@@ -93,7 +101,10 @@ class TokenEndpoint:
     async def fetch(self) -> Grant | TokenFailure:
         """Ask once for a token. Never raises for what the server or the network does."""
         try:
-            secret = await self._client_secret.reveal()
+            async with asyncio.timeout(self._attempt_timeout):
+                secret = await self._client_secret.reveal()
+        except TimeoutError:
+            return TokenFailure("the function that gives the client_secret did not return in time")
         except ConfigurationError as error:
             message = str(error)
             return TokenFailure(message, final=True, make_error=lambda: ConfigurationError(message))
@@ -132,9 +143,14 @@ class TokenEndpoint:
                 b"" if said is Verdict.SUCCESS else scrub(response.body, secret, basic),
                 now=datetime.now(UTC),
                 cls=None if again else AuthenticationError,
-                fallback="the token endpoint gave no token that can be used"
-                if said is Verdict.SUCCESS
-                else "the token endpoint refused the client's credentials",
+                fallback=_TOKEN_REFUSALS.get(
+                    response.status,
+                    "the token endpoint gave no token that can be used"
+                    if said is Verdict.SUCCESS
+                    else "there seems to be no token endpoint; check base_url, token_url and account_id"
+                    if not again
+                    else "the token endpoint is in trouble",
+                ),
             )
 
         return TokenFailure(
@@ -178,12 +194,11 @@ class TokenSource:
                 self._start()
             return token
         if self._task is None:
+            if self._closed:
+                return TokenFailure("the client is closed", final=True)
             if self._failure is not None and now < self._next_fetch:
                 return attrs.evolve(self._failure, retry_after=self._next_fetch - now)
-            self._start()
-        task = self._task
-        if task is None:
-            return TokenFailure("the client is closed", final=True)
+        task = self._task or self._start()
         try:
             async with asyncio.timeout_at(deadline):
                 # The shield keeps a cancelled caller from cancelling the fetch of all the others.
@@ -191,9 +206,10 @@ class TokenSource:
         except TimeoutError:
             return TokenFailure("no access token came in time")
         except asyncio.CancelledError:
-            if task.cancelled() and self._closed:
-                return TokenFailure("the client is closed", final=True)
-            raise
+            caller = asyncio.current_task()
+            if not task.cancelled() or caller is None or caller.cancelling():
+                raise
+            return TokenFailure("the fetch of the access token was cancelled", final=self._closed)
 
     def discard(self, token: Token) -> None:
         """Forget this token, which the server refused; a newer one stays."""
@@ -202,36 +218,40 @@ class TokenSource:
             self._next_fetch = float("-inf")
 
     async def aclose(self) -> None:
-        """Stop a fetch that is under way; those that wait for it are told that the client is closed."""
+        """Stop a fetch that is under way; those that wait for it are told so."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _start(self) -> None:
-        if self._closed:
-            return
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="dintero-claims-token")
+    def _start(self) -> asyncio.Task[Token | TokenFailure]:
+        task = asyncio.get_running_loop().create_task(self._run(), name="dintero-claims-token")
+        self._task = task
+        # Here and not in the fetch, which may end before it is assigned, or be cancelled before it begins.
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Token | TokenFailure]) -> None:
+        if self._task is task:
+            self._task = None
 
     async def _run(self) -> Token | TokenFailure:
         # A token lives from when the server made it, which is after the request began.
         began = self._clock()
         self.fetches += 1
-        try:
-            result = await self._fetch()
-        finally:
-            self._task = None
+        result = await self._fetch()
         if isinstance(result, TokenFailure):
-            # A final failure is remembered for the least time only: credentials may be mended meanwhile.
-            wait = (
-                MIN_INTERVAL
-                if result.final
-                else _FAILURE_DELAYS[min(self._failures, len(_FAILURE_DELAYS) - 1)]
-            )
+            if result.final:
+                # Remembered for the least time only: what was refused may be mended meanwhile.
+                pause = MIN_INTERVAL
+            else:
+                own = _FAILURE_DELAYS[min(self._failures, len(_FAILURE_DELAYS) - 1)]
+                # The call that asked is told all of the server's wish; others try again before next year.
+                pause = max(own, min(result.retry_after or 0.0, _LONGEST_PAUSE))
             self._failures += 1
             self._failure = result
-            self._next_fetch = self._clock() + max(wait, result.retry_after or 0.0)
-            return attrs.evolve(result, retry_after=self._next_fetch - self._clock())
+            self._next_fetch = self._clock() + pause
+            return attrs.evolve(result, retry_after=max(pause, result.retry_after or 0.0))
         self._failures, self._failure = 0, None
         self._next_fetch = began + MIN_INTERVAL
         expires_at = began + result.lifetime

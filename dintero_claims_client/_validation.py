@@ -20,6 +20,10 @@ EXACT_INTEGER_MAX = 2**53 - 1
 """JSON readers may hold numbers as floats, which are exact only up to here; an amount is money."""
 
 
+BODY_MAX = 512 * 1024
+"""Bytes of a claim. Its answer repeats it and must be readable, of which 1 MiB is."""
+
+
 def shape(value: object) -> str:
     """Describe a value without showing it, for it may be personal data."""
     match value:
@@ -65,15 +69,22 @@ def without_null(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def encode_body(body: dict[str, Any], *, ref: str | None) -> bytes:
-    """Return the bytes to send; raises `InvalidClaimError` for what JSON cannot express."""
-    try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (ValueError, TypeError, RecursionError):
-        # All named fields are checked before, so it is one that the models do not know.
+def encode_body(body: dict[str, Any]) -> bytes:
+    """Return the bytes to send; raises `InvalidClaimError` for more than the API could answer with."""
+    encoded = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    if len(encoded) > BODY_MAX:
         raise InvalidClaimError(
-            "discounts", "must hold only what JSON can express", "additional fields", ref=ref
-        ) from None
+            "claim", f"must have at most {BODY_MAX} bytes as JSON", f"{len(encoded)} bytes"
+        )
+    return encoded
+
+
+def invalid_extras() -> InvalidClaimError:
+    """Return the error for a checked claim that still cannot be written as JSON.
+
+    All named fields are checked before, so it is one that the models do not know.
+    """
+    return InvalidClaimError("discounts", "must hold only what JSON can express", "additional fields")
 
 
 def check_text_argument(name: str, value: object) -> str:

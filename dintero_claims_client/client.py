@@ -14,15 +14,14 @@ from typing import Any, Literal, Self, TypeVar
 from uuid import uuid4
 
 import attrs
-import httpx
 
 from ._engines import is_async_client, make_engine
-from ._engines.base import Engine
+from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
 from ._operations import Operations
-from ._reconcile import PAGE_SIZE, ListPage, Page, Recovered, find_by_ref, settle, walk
+from ._reconcile import PAGE_SIZE, Absence, ListPage, Page, Recovered, find_by_ref, settle, walk
 from ._retry import (
     Ambiguous,
     Done,
@@ -77,7 +76,18 @@ class _Opened:
     limiter: Limiter
     tokens: TokenSource
     operations: Operations
-    closing: asyncio.Future[None]
+    sleepers: set[asyncio.Future[None]] = attrs.field(factory=set[asyncio.Future[None]])
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until the client is closed."""
+        woken = self.loop.create_future()
+        timer = self.loop.call_later(seconds, _wake, woken)
+        self.sleepers.add(woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self.sleepers.discard(woken)
 
 
 class ClaimsClient:
@@ -122,7 +132,7 @@ class ClaimsClient:
         proxy: str | None = None,
         trust_env: bool = False,
         allow_http: bool = False,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncHttpClient | None = None,
         system_name: str = python_implementation(),
         system_version: str = python_version(),
         system_plugin_name: str = "dintero-claims-client",
@@ -190,20 +200,23 @@ class ClaimsClient:
 
         Calls under way end soon: with `ClientStateError` where nothing was sent, else with what is known.
         """
-        if self._closed:
-            return
-        opened = None if self._opened is None else self._open()
+        opened = None if self._opened is None else self._check_place(self._opened)
         self._closed = True
+        # Not only at the first call: that one may have been cancelled.
         if opened is not None:
-            opened.closing.set_result(None)
-            await opened.tokens.aclose()
-            await opened.engine.aclose()
+            for sleeper in opened.sleepers:
+                _wake(sleeper)
+            try:
+                await opened.tokens.aclose()
+            finally:
+                await opened.engine.aclose()
 
     def __del__(self) -> None:
         opened = self._opened
         if opened is not None and not self._closed and opened.pid == os.getpid():
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
+            # Before the warning, which may be an error.
             opened.engine.abandon()
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         if "_settings" not in self.__dict__:
@@ -265,7 +278,8 @@ class ClaimsClient:
             ended.last,
             ended.before,
             if_exists=if_exists,
-            find=lambda ref: find_by_ref(self._page_reader(opened, lambda: deadline), ref),
+            list_page=self._page_reader(opened, lambda: deadline),
+            pause=lambda looks: self._pause(opened, looks, deadline),
         )
         if isinstance(outcome, Recovered):
             self._recovered += 1
@@ -317,21 +331,25 @@ class ClaimsClient:
         found = await find_by_ref(self._page_reader(opened, lambda: deadline), ref)
         if isinstance(found, ClaimsError):
             raise self._unless_closed(found)
-        return None if found is None else found.claim
+        return None if isinstance(found, Absence) else found.claim
 
     def _open(self) -> _Opened:
         """Return what the client holds, opening it on first use; raises `ClientStateError`."""
-        opened = self._opened
         if self._closed:
             raise ClientStateError("the client is closed")
-        if opened is None:
-            self._opened = opened = self._assemble(asyncio.get_running_loop())
-        elif opened.pid != os.getpid():
+        if self._opened is None:
+            self._opened = self._assemble(asyncio.get_running_loop())
+        return self._check_place(self._opened)
+
+    @staticmethod
+    def _check_place(opened: _Opened) -> _Opened:
+        """Raise `ClientStateError` in another process or on another event loop than the client's."""
+        if opened.pid != os.getpid():
             raise ClientStateError(
                 f"the client was opened in process {opened.pid} and this is a fork of it, {os.getpid()}; "
                 "a fork would share its connections: make a client in each process"
             )
-        elif opened.loop is not asyncio.get_running_loop():
+        if opened.loop is not asyncio.get_running_loop():
             raise ClientStateError(
                 "the client was opened on another event loop than this one; make a client in each event loop"
             )
@@ -368,7 +386,7 @@ class ClaimsClient:
             attempt_timeout=settings.retry.attempt_timeout,
             clock=loop.time,
         )
-        return _Opened(os.getpid(), loop, engine, limiter, tokens, operations, loop.create_future())
+        return _Opened(os.getpid(), loop, engine, limiter, tokens, operations)
 
     def _deadline(self, opened: _Opened, timeout: float | None) -> float:
         return opened.loop.time() + (
@@ -383,19 +401,24 @@ class ClaimsClient:
         *,
         repeatable: bool = True,
     ) -> Ended[T]:
-        async def sleep(seconds: float) -> None:
-            # Closing the client ends the wait.
-            await asyncio.wait([opened.closing], timeout=seconds)
-
         return await run_attempts(
             attempt,
             policy=self._settings.retry,
             repeatable=repeatable,
             deadline=deadline,
             clock=opened.loop.time,
-            sleep=sleep,
+            sleep=opened.sleep,
             random=random,
         )
+
+    async def _pause(self, opened: _Opened, looks: int, deadline: float) -> bool:
+        """Wait before another look for a claim, by the retry policy; False when there is to be none."""
+        policy = self._settings.retry
+        delay = policy.backoff(looks, random())  # noqa: S311
+        if self._closed or looks >= policy.max_attempts or opened.loop.time() + delay >= deadline:
+            return False
+        await opened.sleep(delay)
+        return True
 
     def _page_reader(self, opened: _Opened, deadline_of: Callable[[], float]) -> ListPage:
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
@@ -414,8 +437,10 @@ class ClaimsClient:
 
     def _unless_closed(self, error: ClaimsError) -> ClaimsError:
         """Return the error, or the reason behind it: the client was closed under the call."""
-        if self._closed and isinstance(error, NotSentError):
-            return ClientStateError("the client was closed during the call; nothing was sent", ref=error.ref)
+        if self._closed and isinstance(error, NotSentError | NoAnswerError):
+            return ClientStateError(
+                "the client was closed during the call; nothing was claimed", ref=error.ref
+            )
         return error
 
 
@@ -434,6 +459,11 @@ def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
             return last.error or NoAnswerError(last.reason, status=last.status, body=last.body)
         case _:
             return last.error
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 def _mint_ref() -> str:

@@ -51,14 +51,14 @@ def build_settings(
     base_url: str,
     timeout: float,
     max_connections: int,
-    generate_refs: bool,
+    generate_refs: object,
     retry: object,
     token_url: str | None,
     audience: str | None,
-    ssl_context: ssl.SSLContext | None,
+    ssl_context: object,
     proxy: str | None,
-    trust_env: bool,
-    allow_http: bool,
+    trust_env: object,
+    allow_http: object,
     own_engine: bool,
     system_name: str,
     system_version: str,
@@ -68,6 +68,7 @@ def build_settings(
 ) -> Settings:
     """Check and normalise what a client was given; raises `ConfigurationError` naming the setting."""
     check_account_id(account_id)
+    plain = _check_switch("allow_http", allow_http)
     # RFC 7617: a colon would end the user-id of HTTP Basic.
     if printable(client_id) is None or ":" in client_id:
         raise ConfigurationError("client_id: must be a text that is not empty and has no colon")
@@ -75,15 +76,17 @@ def build_settings(
         raise ConfigurationError(
             "client_secret: must be printable text that is not empty, or a function that returns it"
         )
-    base_url = _check_url("base_url", base_url, allow_http=allow_http)
+    base_url = _check_url("base_url", base_url, allow_http=plain)
     if token_url is None:
         token_url = f"{base_url}/accounts/{account_id}/auth/token"
     else:
-        token_url = _check_url("token_url", token_url, allow_http=allow_http)
+        token_url = _check_url("token_url", token_url, allow_http=plain)
     if audience is None:
         audience = f"{base_url}/accounts/{account_id}"
     elif printable(audience) is None:
         raise ConfigurationError("audience: must be a text that is not empty")
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise ConfigurationError("ssl_context: must be an ssl.SSLContext")
     if not isinstance(retry, RetryPolicy):
         raise ConfigurationError("retry: must be a RetryPolicy")
     if not own_engine and (ssl_context is not None or proxy is not None or trust_env):
@@ -102,7 +105,7 @@ def build_settings(
         audience=audience,
         timeout=check_seconds("timeout", timeout),
         max_connections=check_count("max_connections", max_connections),
-        generate_refs=generate_refs,
+        generate_refs=_check_switch("generate_refs", generate_refs),
         retry=retry,
         headers={
             "User-Agent": _check_header("user_agent", user_agent),
@@ -113,7 +116,7 @@ def build_settings(
         },
         ssl_context=ssl_context,
         proxy=proxy,
-        trust_env=trust_env,
+        trust_env=_check_switch("trust_env", trust_env),
     )
 
 
@@ -163,6 +166,12 @@ def check_account_id(account_id: object) -> None:
         raise ConfigurationError(
             "account_id: must be P (production) or T (test) and eight digits, such as T12345678"
         )
+
+
+def _check_switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: must be True or False")
+    return value
 
 
 def _check_header(name: str, value: object) -> str:

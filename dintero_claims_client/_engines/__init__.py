@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
 
-from .base import Engine
-
-if TYPE_CHECKING:
-    import httpx
+from .base import AsyncHttpClient, Engine
 
 IDLE_SECONDS = 4.0
 """How long an unused connection is kept. Common servers drop theirs after 5 seconds, and a request that
@@ -16,7 +12,7 @@ meets the closing of its connection has an unknown outcome."""
 
 
 def make_engine(
-    http_client: httpx.AsyncClient | None,
+    http_client: AsyncHttpClient | None,
     *,
     max_connections: int,
     ssl_context: ssl.SSLContext | None,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 import ssl
-from typing import cast
+from typing import TYPE_CHECKING, cast
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -28,12 +36,51 @@ class _TrackedBody(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """A pool that hands out no connection on which something has come since its last answer.
+
+    Whatever came unasked, a second answer or the end of the connection, would be taken for the answer to
+    the next request, or leave its outcome unknown. aiohttp looks only whether the connection is closed.
+    """
+
+    def __init__(self, *, limit: int, keepalive_timeout: float, ssl: ssl.SSLContext | bool) -> None:
+        # One parameter that is not used here has an incomplete type.
+        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout, ssl=ssl)  # pyright: ignore[reportUnknownMemberType]
+        self._used: WeakSet[object] = WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            # A new one may have something to read that is not an answer: the tickets of TLS.
+            if protocol is None or protocol not in self._used:
+                self._used.add(protocol)
+                return connection
+            if not protocol.should_close and not _is_readable(connection.transport):
+                return connection
+            connection.close()
+
+
+def _is_readable(transport: asyncio.Transport | None) -> bool:
+    """Say whether the other side has sent something, or hung up, that has not been read yet."""
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is None:
+        return True
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class _Response(aiohttp.ClientResponse):
     """An answer that remembers its connection, which aiohttp gives back to the pool with the last byte."""
 
     transport: asyncio.Transport | None = None
 
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         self.transport = connection.transport
         return await super().start(connection)
 
@@ -54,10 +101,12 @@ class AiohttpEngine:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._proxy = proxy
-        self._connector = aiohttp.TCPConnector(
-            limit=max_connections,
-            keepalive_timeout=idle_seconds,
-            ssl=ssl_context or True,
+        # Read once, and not by aiohttp, which asks for them anew in a thread for every request, and adds
+        # credentials from .netrc to requests that have their own.
+        self._environment_proxies = getproxies() if trust_env else {}
+        self._proxies: dict[tuple[str, str | None], str | None] = {}
+        self._connector = _Connector(
+            limit=max_connections, keepalive_timeout=idle_seconds, ssl=ssl_context or True
         )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
@@ -67,12 +116,14 @@ class AiohttpEngine:
             timeout=_NO_TIMEOUT,
             # Inflating is capped here; aiohttp inflates whatever comes.
             auto_decompress=False,
-            trust_env=trust_env,
         )
 
     async def send(self, request: EngineRequest, *, deadline: float) -> EngineResponse:
         """See `Engine.send`."""
+        if self._is_closed():
+            raise RequestNotSent("the client was closed", permanent=True)
         body = None if request.body is None else _TrackedBody(request.body)
+        url = URL(request.url, encoded=True)
         try:
             async with asyncio.timeout_at(deadline):
                 # The cast says what `response_class` does.
@@ -80,22 +131,26 @@ class AiohttpEngine:
                     "_Response",
                     await self._session.request(
                         request.method,
-                        URL(request.url, encoded=True),
+                        url,
                         data=body,
                         headers=request.headers,
                         allow_redirects=False,
-                        proxy=self._proxy,
+                        proxy=self._proxy or self._environment_proxy(url),
                     ),
                 )
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
-            if self._session.closed and task is not None and not task.cancelling():
+            if self._is_closed() and task is not None and not task.cancelling():
                 # Closing a pool cancels those that wait in it for a connection.
-                raise RequestNotSent("the client was closed", permanent=True) from None
+                raise _verdict(aiohttp.ClientConnectionError(), sent=_is_sent(body)) from None
             # aiohttp's frames hold the headers, and a traceback can be printed with its locals.
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
-            raise _verdict(error, sent=body is None or body.started) from None
+            raise _verdict(error, sent=_is_sent(body)) from None
+        if not _is_sent(body):
+            # It came before there was a question.
+            response.close()
+            raise RequestNotSent("an answer came before the request was sent")
         answer, whole = await self._read(response, request.body_cap, deadline)
         content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
 
@@ -126,6 +181,21 @@ class AiohttpEngine:
                 response.close()
         return bytes(answer[:cap]), whole
 
+    def _is_closed(self) -> bool:
+        return self._session.closed
+
+    def _environment_proxy(self, url: URL) -> str | None:
+        if not self._environment_proxies:
+            return None
+        origin = (url.scheme, url.host)
+        if origin not in self._proxies:
+            proxy = self._environment_proxies.get(url.scheme)
+            if proxy is None or (url.host is not None and proxy_bypass(url.host)):
+                self._proxies[origin] = None
+            else:
+                self._proxies[origin] = proxy if "://" in proxy else f"http://{proxy}"
+        return self._proxies[origin]
+
     async def aclose(self) -> None:
         """Close the pool and all its connections."""
         await self._session.close()
@@ -136,8 +206,12 @@ class AiohttpEngine:
             # From a finalizer, which may run in any thread.
             self._loop.call_soon_threadsafe(_close_in_background, self._loop, self._session)
         else:
-            # Nothing can be sent any more; this keeps aiohttp from warning a second time.
+            # Nothing can be closed on an event loop that has ended; marking both as closed keeps aiohttp
+            # from warning too. Closing the connector awaits nothing then.
             self._session.detach()
+            if self._loop.is_closed():
+                with contextlib.suppress(StopIteration):
+                    self._connector.close().send(None)
 
 
 def _close_in_background(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
@@ -148,6 +222,11 @@ def _close_in_background(loop: asyncio.AbstractEventLoop, session: aiohttp.Clien
 
 _closing: set[asyncio.Task[None]] = set()
 """Keeps the tasks alive; the event loop holds only weak references to them."""
+
+
+def _is_sent(body: _TrackedBody | None) -> bool:
+    """Say whether a request may have left; one without a body is not told apart."""
+    return body is None or body.started
 
 
 def _verdict(error: Exception, *, sent: bool) -> RequestNotSent | RequestMaybeSent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -57,6 +57,17 @@ class RequestMaybeSent(Exception):  # noqa: N818 - a verdict, not an error of it
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class AsyncHttpClient(Protocol):
+    """What is used of a caller's `httpx.AsyncClient`; httpx2's has the same shape and other classes."""
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401
+
+    async def send(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401
 
 
 class Engine(Protocol):

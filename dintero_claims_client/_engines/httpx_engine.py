@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
-import httpx
-
-from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
+from .base import (
+    AsyncHttpClient,
+    EngineRequest,
+    EngineResponse,
+    RequestMaybeSent,
+    RequestNotSent,
+    inflate,
+)
 
 # By name, because httpx2's classes are not httpx's.
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
@@ -42,9 +47,10 @@ class _SentMark:
 class HttpxEngine:
     """Sends over a client that the caller made, and that stays the caller's: it is never closed here."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncHttpClient) -> None:
         self._client = client
         self._closed = False
+        self._waiting: set[asyncio.Timeout] = set()
         self.name = type(client).__module__.partition(".")[0]
 
     async def send(self, request: EngineRequest, *, deadline: float) -> EngineResponse:
@@ -62,15 +68,18 @@ class HttpxEngine:
             extensions={"trace": mark},
         )
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._until(deadline):
                 # The caller's client may follow redirects and add credentials of its own.
                 response = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
         except asyncio.CancelledError as error:
             # httpx's frames hold the headers, and a traceback can be printed with its locals.
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
-            raise _verdict(error, mark) from None
-        answer, whole = await _read(response, request.body_cap, deadline)
+            # A hook of the caller's client may raise for a status that it does not like.
+            response = getattr(error, "response", None)
+            if response is None:
+                raise _verdict(error, mark) from None
+        answer, whole = await self._read(response, request.body_cap, deadline)
         content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
 
         async def drop() -> None:
@@ -87,37 +96,52 @@ class HttpxEngine:
         )
 
     async def aclose(self) -> None:
-        """Send nothing more; the caller's client stays open."""
+        """End what is under way, and send nothing more; the caller's client stays open."""
         self._closed = True
+        for timeout in self._waiting:
+            if not timeout.expired():
+                timeout.reschedule(0)
 
     def abandon(self) -> None:
         """Do nothing: the client is the caller's."""
 
+    @contextlib.asynccontextmanager
+    async def _until(self, deadline: float) -> AsyncGenerator[None]:
+        """Limit what is inside to the deadline, or to the closing of the engine."""
+        async with asyncio.timeout_at(deadline) as timeout:
+            self._waiting.add(timeout)
+            try:
+                yield
+            finally:
+                self._waiting.discard(timeout)
 
-async def _read(response: httpx.Response, cap: int, deadline: float) -> tuple[bytes, bool]:
-    """Return what came of the body, and whether that is all of it."""
-    answer, whole = bytearray(), False
-    try:
-        if response.is_stream_consumed:
-            # A hook of the caller's client has read it, and httpx has inflated it.
-            response.headers.pop("Content-Encoding", None)
-            return response.content[:cap], len(response.content) <= cap
-        async with asyncio.timeout_at(deadline):
-            async for chunk in response.aiter_raw():
-                answer += chunk
-                if len(answer) > cap:
-                    break
-            whole = len(answer) <= cap
-    except Exception:  # noqa: BLE001 - the status is known, and says more than how the body broke off
-        whole = False
-    finally:
-        if not whole:
-            with contextlib.suppress(Exception):
-                await response.aclose()
-    return bytes(answer[:cap]), whole
+    async def _read(self, response: Any, cap: int, deadline: float) -> tuple[bytes, bool]:  # noqa: ANN401
+        """Return what came of the body, and whether that is all of it."""
+        answer, whole = bytearray(), False
+        try:
+            if response.is_stream_consumed:
+                # A hook of the caller's client has read it, and httpx has inflated it.
+                response.headers.pop("Content-Encoding", None)
+                return response.content[:cap], len(response.content) <= cap
+            async with self._until(deadline):
+                async for chunk in response.aiter_raw():
+                    answer += chunk
+                    if len(answer) > cap:
+                        break
+                whole = len(answer) <= cap
+        except Exception:  # noqa: BLE001 - the status is known, and says more than how the body broke off
+            whole = False
+        finally:
+            if not whole:
+                with contextlib.suppress(Exception):
+                    await response.aclose()
+        return bytes(answer[:cap]), whole
 
 
 def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:
+    if mark.sent:
+        # A transport of the caller's may try again by itself, and then only its last try failed early.
+        return RequestMaybeSent(type(error).__name__ if not isinstance(error, TimeoutError) else "timed out")
     kinds = {cls.__name__ for cls in type(error).__mro__}
     reason = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
     # httpx has no class for either: a certificate that is not trusted, and a proxy that wants credentials.

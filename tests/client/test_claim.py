@@ -12,6 +12,7 @@ from dintero_claims_client import (
     AuthenticationError,
     Claim,
     ClaimsError,
+    InvalidClaimError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
@@ -191,7 +192,9 @@ async def test_a_refusal_is_final(engine, server, make_client, make_request, sta
     )
     assert (error.code, error.message, error.errors) == ("NO WAY", "because", ({"field": "x"},))
     assert body == json.loads(error.body)
-    assert (len(server.posts), len(server.reads), len(server.claims)) == (1, 0, 0)
+    # What comes from something in front of the API is looked up before it is believed.
+    looked_up = status in (301, 499)
+    assert (len(server.posts), len(server.reads), len(server.claims)) == (1, looked_up, 0)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +288,9 @@ async def test_if_exists_return(engine, server, make_client, make_request):
 
 async def test_if_exists_return_without_a_readable_claim(server, make_client, make_request):
     """A ref that is taken by a claim that cannot be found is unknown with taken=True."""
-    client = await make_client()
+    client = await make_client(retry=RetryPolicy(max_attempts=2, base_delay=0.001))
     await client.claim(make_request("order-1"))
-    server.on_read.append(json_answer([]))
+    server.on_read.extend([json_answer([])] * 2)
     with pytest.raises(OutcomeUnknownError) as caught:
         await client.claim(make_request("order-1"), if_exists="return")
     assert (caught.value.taken, caught.value.status) == (True, 409)
@@ -354,6 +357,92 @@ async def test_a_refusal_after_a_lost_answer_that_cannot_be_settled(
     with pytest.raises(OutcomeUnknownError) as caught:
         await client.claim(make_request("order-1"))
     assert (caught.value.taken, caught.value.status) == (None, 400)
+
+
+@pytest.mark.parametrize("status", [303, 307, 460, 499])
+async def test_a_gateway_that_gave_up_after_the_claim_was_taken(server, make_client, make_request, status):
+    """A claim that was taken is found although something in front of the API refuses it."""
+    client = await make_client()
+    server.on_claim.append(server.commit_then(error_answer(status)))
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert len(server.posts) == 1
+    # Another claim's ref proves nothing about this one.
+    server.on_claim.append(error_answer(status))
+    with pytest.raises(APIStatusError) as caught:
+        await client.claim(make_request("order-1", customer_id="another"))
+    assert caught.value.status == status
+
+
+async def test_a_list_that_lags_behind(engine, server, make_client, make_request):
+    """A claim that is taken for sure, and that the list does not show yet, is looked for again."""
+    client = await make_client(engine)
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_read.extend([json_answer([])] * 3)
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_a_minted_ref_is_ours_however_it_is_written_down(server, make_client, make_request):
+    """A claim under a ref that nobody else can know is the one that was sent, also where it is edited."""
+    client = await make_client()
+
+    def take_and_edit(incoming):
+        server.commit(incoming)
+        server.claims[-1].update(customer_id="CUSTOMER-1", discounts=[])
+        return RESET
+
+    server.on_claim.append(take_and_edit)
+    claim = await client.claim(make_request(None))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_claims_that_are_too_large_for_a_page(engine, server, make_client, make_request):
+    """A list whose pages grow over what is read of an answer is read in smaller ones."""
+    client = await make_client(engine)
+    claim = await client.claim(make_request("order-1"))
+    server.claims += [
+        claim.to_dict() | {"id": f"id-{n}", "ref": f"large-{n}", "note": "x" * 30_000} for n in range(120)
+    ]
+    assert await client.find_claim(ref="order-1") == claim
+    assert len([claim async for claim in client.list_claims()]) == 121
+
+
+async def test_no_time_left_is_not_sent(server, make_client, make_request):
+    """A call whose time is over before its turn comes is not sent at all."""
+    client = await make_client()
+    await client.claim(make_request("warm-up"))
+    with pytest.raises(NotSentError):
+        await client.claim(make_request("order-1"), timeout=1e-9)
+    assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize("extra", [float("nan"), object(), "\ud800"], ids=["NaN", "object", "surrogate"])
+async def test_what_json_cannot_express(server, make_client, make_request, extra):
+    """An additional field that JSON cannot express is refused, also one that is nested without end."""
+    client = await make_client()
+    request = make_request()
+    request.discounts[0]["extra"] = extra
+    with pytest.raises(InvalidClaimError, match="JSON"):
+        await client.claim(request)
+    endless = []
+    endless.append(endless)
+    request.discounts[0]["extra"] = endless
+    with pytest.raises(InvalidClaimError, match="JSON"):
+        await client.claim(request)
+    request.discounts[0].additional_properties = None
+    with pytest.raises(InvalidClaimError, match="JSON"):
+        await client.claim(request)
+    assert server.connections == 0
+
+
+async def test_an_id_that_cannot_be_sent_back(server, make_client, make_request):
+    """A claim in the list whose id no URL can hold does not end the walk with an exception."""
+    client = await make_client()
+    claim = await client.claim(make_request("order-1"))
+    page = json_answer([{"id": "\ud800"}, claim.to_dict()])
+    server.on_read.append(page)
+    assert (await client.find_claim(ref="order-1")).id == claim.id
 
 
 @pytest.mark.parametrize("field", ["ref", "customer_id"])

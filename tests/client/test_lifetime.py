@@ -186,9 +186,37 @@ def test_a_client_dropped_after_its_loop_warns_only(server_in_thread, make_reque
     assert all(issubclass(warning.category, ResourceWarning) for warning in caught)
 
 
+async def test_a_close_that_was_cancelled_can_be_repeated(server, make_client, make_request):
+    """Closing again after a close that was cancelled on its way closes the connections."""
+    client = await make_client()
+    await client.claim(make_request())
+    server.good_tokens.clear()
+    server.on_token.append(HANG)
+    call = asyncio.create_task(client.claim(make_request("order-2")))
+    await server.until(lambda: len(server.token_requests) == 2)
+    close = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0)
+    close.cancel()
+    await asyncio.gather(close, call, return_exceptions=True)
+    await client.aclose()
+    await server.until(lambda: not server.open_now)
+
+
+async def test_closing_under_a_read(engine, server, make_client):
+    """A read that is under way when the client is closed ends at once, and says why."""
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=60), timeout=60)
+    server.on_read.append(HANG)
+    call = asyncio.create_task(client.get_claim("x"))
+    await server.until(lambda: server.reads)
+    await client.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(ClientStateError):
+            await call
+
+
 async def test_closing_under_a_call_in_flight(engine, server, make_client, make_request):
     """A call whose claim is out when the client is closed ends soon, as unknown."""
-    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=0.5))
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=60))
     server.on_claim.append(server.commit_then(HANG))
     call = asyncio.create_task(client.claim(make_request("order-1")))
     await server.until(lambda: server.claims)

@@ -89,6 +89,46 @@ async def test_a_secret_function_that_fails(server, make_client, make_request):
     assert SECRET not in str(caught.value)
 
 
+async def test_a_secret_function_that_hangs(server, make_client, make_request):
+    """A secret function that does not return costs one attempt's time, and is asked again."""
+    answers = iter([asyncio.Event().wait(), asyncio.sleep(0, "secret")])
+    client = await make_client(
+        client_secret=lambda: next(answers), retry=RetryPolicy(attempt_timeout=0.1, base_delay=0.001)
+    )
+    await client.claim(make_request())
+    assert len(server.claims) == 1
+
+
+async def test_a_secret_function_whose_inside_is_cancelled(server, make_client, make_request):
+    """A cancellation inside of the secret function is its failure, and not the call's."""
+
+    async def secret():
+        raise asyncio.CancelledError
+
+    client = await make_client(client_secret=secret)
+    with pytest.raises(ConfigurationError, match="cancelled"):
+        await client.claim(make_request())
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "refused the client's credentials"),
+        (404, "check base_url"),
+        (302, "check base_url"),
+        (500, "in trouble"),
+    ],
+)
+async def test_what_is_said_of_a_token_endpoint_without_words(
+    server, make_client, make_request, status, words
+):
+    """The error says what is likely wrong where the token endpoint does not."""
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
+    server.on_token.append(Answer(status))
+    with pytest.raises(ClaimsError, match=words):
+        await client.claim(make_request())
+
+
 class _Refusing:
     """Answers in process: refuses the first token only when all the calls have presented it."""
 

@@ -4,19 +4,21 @@ Each rule is shown on a real socket, against bytes that a server wrote by hand.
 """
 
 import asyncio
+import contextlib
 import gzip
 import socket
 import ssl
 import zlib
 from contextlib import asynccontextmanager
 
+import attrs
 import httpx
 import httpx2
 import pytest
 import trustme
 from support.fake_server import CLOSE, HANG, RESET, Answer, FakeServer
 
-from dintero_claims_client._engines import make_engine
+from dintero_claims_client._engines import aiohttp_engine, make_engine
 from dintero_claims_client._engines.base import EngineRequest, RequestMaybeSent, RequestNotSent, inflate
 from dintero_claims_client._secrets import MaskedStr
 
@@ -118,6 +120,94 @@ async def test_a_kept_connection_that_is_reset_on_use_is_maybe_sent(engine, serv
             await _send(sender, _request(server))
     assert server.posts[0].connection == server.posts[1].connection
     assert len(server.posts) == 2
+
+
+STRAYS = {
+    "400": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "200": b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"id": "stranger"',
+    "408 and the end": b"HTTP/1.1 408 Timeout\r\nConnection: close\r\n\r\n",
+    "garbage": b"\x00",
+}
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["read", "not read yet"])
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS.keys())
+async def test_what_comes_on_an_idle_connection_is_no_answer(engine, stray, read):
+    """Bytes that a server sends unasked after an answer are not the answer to the next request."""
+    writers = []
+
+    async def serve(reader, writer):
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b'{"ref": "r"}')
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine")
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    request = EngineRequest("POST", url, {}, b'{"ref": "r"}')
+    async with listener, _engine(engine) as sender:
+        assert (await _send(sender, request)).body == b"mine"
+        writers[0].write(stray)
+        if read:
+            # Turns of the event loop, in which the client's side takes the bytes in.
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert (await _send(sender, request)).body == b"mine"
+        assert len(writers) == 2
+        for writer in writers:
+            writer.close()
+
+
+async def test_an_answer_before_the_request_is_none(server):
+    """What a server says before it has been asked is not an answer, and the request was not sent."""
+
+    async def shout(reader, writer):
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{"id": "stranger"}')
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    class Early(aiohttp_engine._TrackedBody):
+        """A body that is not handed over before the answer is there."""
+
+        async def write_with_length(self, writer, content_length):
+            await asyncio.Event().wait()
+
+    listener = await asyncio.start_server(shout, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aiohttp_engine, "_TrackedBody", Early)
+        async with listener, _engine("aiohttp") as sender:
+            with pytest.raises(RequestNotSent, match="before the request"):
+                await _send(sender, EngineRequest("POST", url, {}, b"{}"))
+
+
+async def test_proxies_of_the_environment(server, monkeypatch):
+    """With trust_env the environment's proxy is used, without .netrc, and not for hosts that it excepts."""
+    seen = []
+
+    async def proxy(reader, writer):
+        seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    listener = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+    monkeypatch.setenv("no_proxy", "localhost")
+    server.on_claim.append(Answer(200, b"{}"))
+    async with listener:
+        engine = make_engine(None, max_connections=1, ssl_context=None, proxy=None, trust_env=True)
+        request = EngineRequest(
+            "POST", "http://api.example.test/claims", {"Authorization": "Bearer x"}, b"{}"
+        )
+        assert (await _send(engine, request)).status == 200
+        assert (await _send(engine, request)).status == 200
+        assert (await _send(engine, _request(server))).status == 200
+        assert (await _send(engine, attrs.evolve(_request(server), method="GET", body=None))).status == 401
+        await engine.aclose()
+    assert [line.split("\r\n")[0] for line in seen] == ["POST http://api.example.test/claims HTTP/1.1"] * 2
+    assert (len(server.posts), len(server.reads)) == (1, 1)
 
 
 async def test_silence_is_maybe_sent(engine, server):

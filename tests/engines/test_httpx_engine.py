@@ -4,8 +4,9 @@ import httpx
 import pytest
 import respx
 from conftest import QUICK
+from support.fake_server import RESET, FakeServer
 
-from dintero_claims_client import ClaimsClient, NotSentError, OutcomeUnknownError
+from dintero_claims_client import APIStatusError, ClaimsClient, NotSentError, OutcomeUnknownError
 from dintero_claims_client.sandbox import Sandbox
 
 BASE_URL = "https://api.example.test/v1"
@@ -111,6 +112,43 @@ async def test_every_exception_of_httpx_is_covered():
         and not cls.__subclasses__()
     }
     assert leaves == not_sent | known_after
+
+
+async def test_a_transport_that_tries_again_by_itself(make_request):
+    """What a caller's transport sent on its first try may have been taken, however its last try failed."""
+
+    class Retrying(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
+            try:
+                return await super().handle_async_request(request)
+            except httpx.ReadError:
+                raise httpx.ConnectError("the second try") from None
+
+    async with FakeServer() as server:
+        server.on_claim.append(server.commit_then(RESET))
+        async with (
+            httpx.AsyncClient(transport=Retrying()) as http_client,
+            _client(http_client, base_url=server.base_url, generate_refs=False) as client,
+        ):
+            with pytest.raises(OutcomeUnknownError):
+                await client.claim(make_request(None))
+        assert (len(server.posts), len(server.claims)) == (1, 1)
+
+
+async def test_a_hook_that_raises_for_a_status(api, make_request):
+    """A hook that raises for a status does not hide it."""
+
+    async def check(response):
+        response.raise_for_status()
+
+    api.post(CLAIMS).respond(422)
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [check]}) as http_client,
+        _client(http_client) as client,
+    ):
+        with pytest.raises(APIStatusError) as caught:
+            await client.claim(make_request())
+    assert caught.value.status == 422
 
 
 async def test_a_hook_that_reads_the_answer(api, make_request):

@@ -251,11 +251,33 @@ SENT = {
         ),
         ({"discounts": "d1"}, False),
         ({"discounts": [1, 2]}, False),
+        (
+            {"discounts": [{"id": "d1", "refs": [{"id": "b"}, {"id": "a", "usage": True}]}, {"id": "d2"}]},
+            False,
+        ),
     ],
 )
 def test_same_claim(changes, expected):
     """A claim read back is the same when all that the server shows of it is what was sent."""
     assert expected is same_claim(SENT, SENT | changes)
+
+
+def test_same_claim_prefers_what_is_shown_in_full():
+    """A discount that is shown in part does not take the place of one that is shown in full."""
+    full = {"id": "a", "refs": [{"id": "i"}]}
+    assert same_claim(
+        SENT | {"discounts": [{"id": "a"}, full]}, {"discounts": [full, {"id": "a", "refs": []}]}
+    )
+
+
+def test_same_claim_of_many_refs():
+    """Thousands of refs in another order, with additions of the server, are compared in one pass."""
+    refs = [{"id": f"item-{n}", "amount": n, "usage": 1} for n in range(8000)]
+    found = [ref | {"name": "added", "amount": float(ref["amount"])} for ref in refs[::-1]]
+    assert same_claim(SENT | {"discounts": [{"refs": refs}]}, {"discounts": [{"refs": found}]})
+    assert not same_claim(
+        SENT | {"discounts": [{"refs": refs}]}, {"discounts": [{"refs": [*found[1:], {"id": "x"}]}]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,4 +310,5 @@ def test_status_error(status, kind):
 def test_status_error_of_other_forms():
     """An error as plain text is the message; without any words the error says so."""
     assert str(status_error(418, {}, b'{"error": "short and stout"}', now=NOW)) == "418 short and stout"
+    assert len(status_error(418, {}, b'{"error": "' + b"x" * 9999 + b'"}', now=NOW).message) == 1024
     assert str(status_error(418, {}, b"<html>", now=NOW)) == "418 the server gave no reason"

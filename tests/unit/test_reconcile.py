@@ -7,7 +7,7 @@ import pytest
 from dintero_claims_client import Claim, NoAnswerError
 from dintero_claims_client._limiter import Limiter
 from dintero_claims_client._operations import FoundClaim
-from dintero_claims_client._reconcile import MAX_PAGES, find_by_ref, walk
+from dintero_claims_client._reconcile import MAX_PAGES, Absence, find_by_ref, walk
 
 
 class Pages:
@@ -73,17 +73,17 @@ async def test_found():
 
 
 async def test_not_found():
-    """A ref that no page has is None."""
-    assert await find_by_ref(Pages([_raw(1)], []), "ref-2") is None
+    """A ref that no page has is not in the list."""
+    assert await find_by_ref(Pages([_raw(1)], []), "ref-2") is Absence.WHOLE_LIST
 
 
 async def test_at_most_20_pages():
     """The walk is bounded, however many claims there are."""
     pages = Pages(*[[_raw(n)] for n in range(50)])
-    assert await find_by_ref(pages, "ref-49") is None
+    assert await find_by_ref(pages, "ref-49") is Absence.BOUND_REACHED
     assert MAX_PAGES == 20 == len(pages.asked)
     assert {100} == {limit for limit, _ in pages.asked}
-    assert await find_by_ref(Pages(*[[_raw(n)] for n in range(50)]), "ref-19") is not None
+    assert await find_by_ref(Pages(*[[_raw(n)] for n in range(50)]), "ref-19") is not Absence.BOUND_REACHED
 
 
 async def test_an_error_on_the_way():
@@ -102,7 +102,7 @@ async def test_a_deleted_claim_comes_second():
 
 async def test_a_claim_without_an_id_is_not_found():
     """A claim that could not be read back by its id is not taken for the one that is looked for."""
-    assert await find_by_ref(Pages([{"ref": "r"}]), "r") is None
+    assert await find_by_ref(Pages([{"ref": "r"}]), "r") is Absence.WHOLE_LIST
 
 
 async def test_the_limiter_is_first_come_first_served():

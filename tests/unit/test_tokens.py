@@ -240,9 +240,77 @@ async def test_closing_ends_the_fetch():
     waiter = asyncio.ensure_future(world.get())
     await world.settle()
     await world.source.aclose()
-    assert "closed" in (await waiter).reason
+    failure = await waiter
+    assert failure.final
+    assert "cancelled" in failure.reason
     assert "closed" in (await world.get()).reason
     assert world.count == 1
+
+
+async def test_a_cancelled_fetch_does_not_cancel_those_that_wait():
+    """A fetch that something else cancels is a failure that passes, also before it has begun."""
+    world = World()
+    for steps in (0, 5):
+        world.gate.clear()
+        waiter = asyncio.ensure_future(world.get())
+        await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        (fetch,) = (task for task in asyncio.all_tasks() if task.get_name() == "dintero-claims-token")
+        fetch.cancel()
+        failure = await waiter
+        assert not failure.final
+        world.gate.set()
+        assert (await world.get()).value.startswith("token-")
+        world.source.discard(await world.get())
+
+
+async def test_a_cancelled_caller_stays_cancelled():
+    """A caller that is cancelled together with the fetch is cancelled."""
+    world = World()
+    world.gate.clear()
+    waiter = asyncio.ensure_future(world.get())
+    await world.settle()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
+async def test_a_fetch_that_ends_at_once():
+    """A fetch that ends before its task is known to the source is not waited for ever after."""
+    world = World(TokenFailure("refused", final=True))
+    loop = asyncio.get_running_loop()
+
+    class Eager(asyncio.Task):
+        """Runs its first step when it is made, as eager tasks do."""
+
+        def __init__(self, coroutine, **settings):
+            async def ended(result):
+                return result
+
+            try:
+                coroutine.send(None)
+            except StopIteration as end:
+                coroutine = ended(end.value)
+            super().__init__(coroutine, **settings)
+
+    loop.set_task_factory(lambda loop, coroutine, **settings: Eager(coroutine, loop=loop, **settings))
+    try:
+        assert (await world.source.get(deadline=FAR)).final
+        world.now += 1
+        assert isinstance(await world.source.get(deadline=FAR), Token)
+    finally:
+        loop.set_task_factory(None)
+
+
+@pytest.mark.parametrize(("final", "pause"), [(True, 1.0), (False, 60.0)])
+async def test_a_retry_after_without_end(final, pause):
+    """The call that asked is told what the server wishes; later ones do not wait for it for ever."""
+    world = World(TokenFailure("no", final=final, retry_after=1e15))
+    assert (await world.get()).retry_after == 1e15
+    world.now += pause
+    assert isinstance(await world.get(), Token)
 
 
 async def test_a_token_shows_nothing():
