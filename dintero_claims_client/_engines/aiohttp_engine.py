@@ -17,6 +17,7 @@ from yarl import URL
 from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -53,9 +54,9 @@ class _Connector(aiohttp.TCPConnector):
     ) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
+            protocol = cast("ResponseHandler", connection.protocol)
             # A new one may have something to read that is not an answer: the tickets of TLS.
-            if protocol is None or protocol not in self._used:
+            if protocol not in self._used:
                 self._used.add(protocol)
                 return connection
             if not protocol.should_close and not _is_readable(connection.transport):
