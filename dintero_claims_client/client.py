@@ -258,13 +258,17 @@ class ClaimsClient:
         `RefConflictError`, `RateLimitedError` and other `APIStatusError` when the claim was not taken;
         `OutcomeUnknownError` when that could not be found out; `ClientStateError`.
         """
-        opened = self._open()
-        if if_exists not in ("raise", "return"):
-            raise ConfigurationError('if_exists: must be "raise" or "return"')
-        deadline = self._deadline(opened, timeout)
-        claim = opened.operations.prepare_claim(
-            request, mint=_mint_ref if self._settings.generate_refs else None
-        )
+        try:
+            opened = self._open()
+            if if_exists not in ("raise", "return"):
+                raise ConfigurationError('if_exists: must be "raise" or "return"')
+            deadline = self._deadline(opened, timeout)
+            mint = _mint_ref if self._settings.generate_refs else None
+            claim = opened.operations.prepare_claim(request, mint=mint)
+        except ClaimsError as error:
+            ref: object = getattr(request, "ref", None)
+            error.ref = ref if isinstance(ref, str) else None
+            raise
         ended = await self._run(
             opened,
             lambda: opened.operations.claim(claim, deadline=deadline),

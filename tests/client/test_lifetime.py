@@ -300,8 +300,12 @@ async def test_if_exists_that_cannot_be(server, make_client, make_request):
 async def test_an_invalid_claim_is_not_sent(server, make_client, make_request):
     """A claim that breaks a rule opens no connection."""
     client = await make_client()
-    with pytest.raises(InvalidClaimError):
-        await client.claim(make_request(customer_id=""))
+    with pytest.raises(InvalidClaimError) as caught:
+        await client.claim(make_request("order-1", customer_id=""))
+    assert caught.value.ref == "order-1"
+    with pytest.raises(InvalidClaimError) as caught:
+        await client.claim(None)
+    assert caught.value.ref is None
     assert server.connections == 0
 
 

@@ -388,6 +388,22 @@ async def test_a_closed_engine_sends_nothing(engine, server):
     assert server.posts == []
 
 
+async def test_closing_ends_those_that_wait_for_a_connection(server):
+    """A request that waits in the pool when the engine is closed was not sent, and is not cancelled."""
+    server.on_claim.append(HANG)
+    async with _engine("aiohttp", max_connections=1) as sender:
+        first = asyncio.create_task(_send(sender, _request(server)))
+        await server.until(lambda: server.posts)
+        second = asyncio.create_task(_send(sender, _request(server)))
+        await asyncio.sleep(0)
+        await sender.aclose()
+        with pytest.raises(RequestMaybeSent):
+            await first
+        with pytest.raises(RequestNotSent):
+            await second
+    assert len(server.posts) == 1
+
+
 async def test_idle_connections_are_dropped_before_servers_drop_theirs(server):
     """The default engine keeps unused connections for 4 seconds, which is less than common servers do."""
     async with _engine("aiohttp") as sender:
