@@ -257,7 +257,7 @@ class TokenSource:
         expires_at = began + result.lifetime
         self._token = Token(
             result.value,
-            refresh_at=max(expires_at - min(EARLY_SECONDS, result.lifetime / 2), self._next_fetch),
+            refresh_at=expires_at - min(EARLY_SECONDS, result.lifetime / 2),
             expires_at=max(expires_at, self._next_fetch),
         )
         return self._token

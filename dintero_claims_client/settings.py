@@ -30,7 +30,7 @@ class Settings:
     client_id: str
     client_secret: Secret
     base_url: str
-    token_url: str = attrs.field(repr=False)
+    token_url: str
     audience: str
     timeout: float
     max_connections: int

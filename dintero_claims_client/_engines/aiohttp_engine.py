@@ -139,13 +139,12 @@ class AiohttpEngine:
                         proxy=self._proxy or self._environment_proxy(url),
                     ),
                 )
-        except asyncio.CancelledError as error:
+        except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._is_closed() and task is not None and not task.cancelling():
                 # Closing a pool cancels those that wait in it for a connection.
                 raise _verdict(aiohttp.ClientConnectionError(), sent=_is_sent(body)) from None
-            # aiohttp's frames hold the headers, and a traceback can be printed with its locals.
-            raise error.with_traceback(None) from None
+            raise
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
             raise _verdict(error, sent=_is_sent(body)) from None
         if not _is_sent(body):

@@ -71,9 +71,6 @@ class HttpxEngine:
             async with self._until(deadline):
                 # The caller's client may follow redirects and add credentials of its own.
                 response = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
-        except asyncio.CancelledError as error:
-            # httpx's frames hold the headers, and a traceback can be printed with its locals.
-            raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
             # A hook of the caller's client may raise for a status that it does not like.
             response = getattr(error, "response", None)

@@ -45,6 +45,28 @@ async def test_a_claim_is_taken_once(engine, server, make_client, make_request):
     }
 
 
+async def test_what_is_none_is_not_sent(server, make_client, make_request):
+    """Fields that are None do not go over the wire as null."""
+    client = await make_client(generate_refs=False)
+    request = make_request(None, type_=None)
+    request.ref = None
+    request.discounts[0].refs[0].usage = None
+    await client.claim(request)
+    assert b"null" not in server.posts[0].body
+    assert server.posts[0].json["discounts"] == [
+        {"id": "discount-1", "refs": [{"id": "item-1", "amount": 100}]}
+    ]
+
+
+async def test_a_conflict_of_a_minted_ref_is_our_own(engine, server, make_client, make_request):
+    """A first conflict on a minted ref is a request that the network repeated: the claim is found."""
+    client = await make_client(engine)
+    server.on_claim.append(server.commit_then(error_answer(409)))
+    claim = await client.claim(make_request(None))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert len(server.posts) == 1
+
+
 async def test_headers(engine, server, make_client, make_request):
     """A claim says which library, system and plugin sent it, and asks for plain JSON."""
     client = await make_client(engine, system_name="Shop", system_version="7", system_plugin_name="Till")
@@ -77,6 +99,9 @@ AMBIGUOUS = {
     "half a status line": Answer(raw=b"HTTP/1.1 20", then="close"),
     "half the headers": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Le", then="close"),
     "half the body": Answer(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id": "1"', then="close"),
+    "a claim in half a body": Answer(
+        raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id": "stranger"}', then="close"
+    ),
     "half a chunked body": Answer(
         raw=b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"id"', then="close"
     ),
@@ -367,6 +392,10 @@ async def test_a_gateway_that_gave_up_after_the_claim_was_taken(server, make_cli
     claim = await client.claim(make_request("order-1"))
     assert [claim.id] == [taken["id"] for taken in server.claims]
     assert len(server.posts) == 1
+    server.claims[0]["deleted_at"] = "2026-11-23T12:00:00Z"
+    server.on_claim.append(error_answer(status))
+    with pytest.raises(APIStatusError):
+        await client.claim(make_request("order-1"))
     # Another claim's ref proves nothing about this one.
     server.on_claim.append(error_answer(status))
     with pytest.raises(APIStatusError) as caught:
@@ -381,6 +410,17 @@ async def test_a_list_that_lags_behind(engine, server, make_client, make_request
     server.on_read.extend([json_answer([])] * 3)
     claim = await client.claim(make_request("order-1"))
     assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+async def test_looking_again_stays_inside_the_deadline(server, make_client, make_request):
+    """A wait before another look that does not fit into the call is not begun."""
+    client = await make_client(retry=RetryPolicy(base_delay=1e6, max_delay=1e6), timeout=1)
+    await client.claim(make_request("order-1"))
+    server.on_read.extend([json_answer([])] * 9)
+    async with asyncio.timeout(30):
+        with pytest.raises(OutcomeUnknownError):
+            await client.claim(make_request("order-1"), if_exists="return")
+    assert len(server.reads) == 1
 
 
 async def test_a_minted_ref_is_ours_however_it_is_written_down(server, make_client, make_request):
@@ -440,8 +480,7 @@ async def test_an_id_that_cannot_be_sent_back(server, make_client, make_request)
     """A claim in the list whose id no URL can hold does not end the walk with an exception."""
     client = await make_client()
     claim = await client.claim(make_request("order-1"))
-    page = json_answer([{"id": "\ud800"}, claim.to_dict()])
-    server.on_read.append(page)
+    server.on_read.extend([json_answer([{"id": "id-0"}, {"id": "\ud800"}]), json_answer([claim.to_dict()])])
     assert (await client.find_claim(ref="order-1")).id == claim.id
 
 
@@ -502,10 +541,11 @@ async def test_a_stalled_attempt_does_not_use_up_the_call(engine, server, make_c
 
 async def test_silence_past_the_deadline_is_unknown(engine, server, make_client, make_request):
     """A call that gets no answer within its time is unknown, and carries its ref."""
-    client = await make_client(engine)
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=600))
     server.on_claim.append(server.commit_then(HANG))
-    with pytest.raises(OutcomeUnknownError) as caught:
-        await client.claim(make_request(None), timeout=0.3)
+    async with asyncio.timeout(30):
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await client.claim(make_request(None), timeout=0.3)
     assert server.claims[0]["ref"] == caught.value.ref
     assert len(server.claims) == 1
 

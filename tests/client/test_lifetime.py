@@ -198,6 +198,7 @@ async def test_a_close_that_was_cancelled_can_be_repeated(server, make_client, m
     await asyncio.sleep(0)
     close.cancel()
     await asyncio.gather(close, call, return_exceptions=True)
+    await server.until(lambda: not server.open_now)
     await client.aclose()
     await server.until(lambda: not server.open_now)
 

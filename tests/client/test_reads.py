@@ -54,6 +54,10 @@ TROUBLE = {
     "408": error_answer(408),
     "429": error_answer(429, headers={"Retry-After": "0"}),
     "HTML": Answer(200, b"<html>"),
+    "a claim in half a body": Answer(
+        raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id": "claim-1"}', then="close"
+    ),
+    "a list in half a body": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[]", then="close"),
     "empty": Answer(200),
     "204": Answer(204),
     "null": json_answer(None),

@@ -266,8 +266,9 @@ async def test_a_token_that_cannot_be_used(server, make_client, make_request, an
         Answer(204),
         RESET,
         Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", then="close"),
+        Answer(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"access_token": "half"}', then="close"),
     ],
-    ids=["503", "429", "520", "HTML", "64 KiB and more", "204", "reset", "cut off"],
+    ids=["503", "429", "520", "HTML", "64 KiB and more", "204", "reset", "cut off", "half a body"],
 )
 async def test_a_token_endpoint_in_trouble_is_asked_again(server, make_client, make_request, answer):
     """A call outlives a token endpoint that fails once."""
@@ -292,6 +293,15 @@ async def test_a_token_endpoint_that_stays_in_trouble(
         await client.claim(make_request("order-1"), timeout=0.5)
     assert caught.value.ref == "order-1"
     assert server.posts == []
+
+
+async def test_a_token_request_has_its_own_limit(server, make_client, make_request):
+    """A token endpoint that is silent once costs one attempt's time, not the call's."""
+    client = await make_client(retry=RetryPolicy(attempt_timeout=0.1, base_delay=0.001), timeout=600)
+    server.on_token.append(HANG)
+    async with asyncio.timeout(30):
+        await client.claim(make_request())
+    assert len(server.token_requests) == 2
 
 
 async def test_a_token_endpoint_that_is_silent(engine, server, make_client, make_request):

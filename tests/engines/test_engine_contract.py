@@ -342,6 +342,46 @@ async def test_a_body_that_stalls(engine, server):
     assert loop.time() - began >= 0.2
 
 
+async def test_an_endless_body_is_left(engine, server):
+    """A body that grows over the cap is not waited for, and its connection is closed."""
+    endless = b"HTTP/1.1 500 X\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 5000
+    server.on_claim.append(Answer(raw=endless, then="hang"))
+    async with _engine(engine) as sender, asyncio.timeout(30):
+        response = await _send(sender, _request(server, body_cap=1000), 600)
+        assert (response.status, len(response.body), response.complete) == (500, 1000, False)
+        await server.until(lambda: not server.open_now)
+
+
+async def test_the_mark_is_set_before_the_first_byte():
+    """A body counts as sent from before its first byte is handed over, so that no failure comes before it."""
+    body = aiohttp_engine._TrackedBody(b"x")
+
+    class Writer:
+        async def write(self, chunk):
+            raise ConnectionResetError
+
+    assert not body.started
+    with pytest.raises(ConnectionResetError):
+        await body.write_with_length(Writer(), None)
+    assert body.started
+
+
+async def test_no_cookies(server):
+    """The default engine keeps no cookies: requests of one client are not tied to each other."""
+    server.on_claim.extend([Answer(200, b"{}", {"Set-Cookie": "session=1"})] * 2)
+    async with _engine("aiohttp") as sender:
+        await _send(sender, _request(server))
+        await _send(sender, _request(server))
+    assert "cookie" not in server.posts[1].headers
+
+
+async def test_no_timeouts_but_the_deadline():
+    """The default engine has no time limit of its own that could end a request before its deadline."""
+    async with _engine("aiohttp") as sender:
+        timeout = sender._session.timeout
+        assert (timeout.total, timeout.connect, timeout.sock_connect, timeout.sock_read) == (None,) * 4
+
+
 @pytest.mark.parametrize(("size", "complete"), [(1000, True), (1001, False), (3_000_000, False)])
 async def test_a_body_is_capped(engine, server, size, complete):
     """No more of a body is kept than was asked for."""
@@ -383,9 +423,11 @@ async def test_a_closed_engine_sends_nothing(engine, server):
     """After closing, nothing is sent."""
     async with _engine(engine) as sender:
         await sender.aclose()
-        with pytest.raises(RequestNotSent):
-            await _send(sender, _request(server))
-    assert server.posts == []
+        for request in (_request(server), _request(server, method="GET", body=None)):
+            with pytest.raises(RequestNotSent) as caught:
+                await _send(sender, request)
+            assert caught.value.permanent
+    assert server.connections == 0
 
 
 async def test_closing_ends_those_that_wait_for_a_connection(server):

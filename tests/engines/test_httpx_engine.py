@@ -1,5 +1,7 @@
 """The engine on a caller's httpx.AsyncClient: what the caller's own settings may not change."""
 
+import gzip
+
 import httpx
 import pytest
 import respx
@@ -157,7 +159,8 @@ async def test_a_hook_that_reads_the_answer(api, make_request):
     async def read(response):
         await response.aread()
 
-    api.post(CLAIMS).respond(json={"id": "claim-1"})
+    body = gzip.compress(b'{"id": "claim-1"}')
+    api.post(CLAIMS).respond(content=body, headers={"Content-Encoding": "gzip"})
     async with (
         httpx.AsyncClient(event_hooks={"response": [read]}) as http_client,
         _client(http_client) as client,

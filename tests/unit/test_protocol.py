@@ -249,6 +249,7 @@ SENT = {
             {"discounts": [{"id": "d1", "refs": [{"id": "b", "amount": 7.0}, {"id": "a"}]}, {"id": "d2"}]},
             True,
         ),
+        ({"discounts": [{"id": "d1"}, {"id": "d1"}]}, False),
         ({"discounts": "d1"}, False),
         ({"discounts": [1, 2]}, False),
         (

@@ -110,6 +110,8 @@ def test_settings_that_can_be(settings):
 
 def test_defaults():
     """Token address and audience follow from the base URL, whose slash at the end is nothing."""
+    proxied = ClaimsClient(**GOOD, proxy="http://user:proxy-secret@proxy")._settings
+    assert "proxy-secret" not in repr(proxied)
     settings = ClaimsClient(**GOOD, base_url="https://x/v1/")._settings
     assert settings.base_url == "https://x/v1"
     assert settings.token_url == "https://x/v1/accounts/T12345678/auth/token"

@@ -1,11 +1,13 @@
 """The token source on a clock of its own: caching, refreshing, sharing."""
 
 import asyncio
+import base64
 
 import pytest
 
-from dintero_claims_client._secrets import MaskedStr
-from dintero_claims_client._tokens import Grant, Token, TokenFailure, TokenSource
+from dintero_claims_client._engines.base import RequestNotSent
+from dintero_claims_client._secrets import MaskedStr, Secret
+from dintero_claims_client._tokens import Grant, Token, TokenEndpoint, TokenFailure, TokenSource
 
 FAR = 1e9
 
@@ -137,7 +139,11 @@ async def test_a_success_forgets_failures():
 async def test_a_retry_after_of_the_token_endpoint_is_obeyed(retry_after, expected):
     """The pause is the longer of the own and the server's."""
     world = World(TokenFailure("throttled", retry_after=retry_after))
-    assert expected == (await world.get()).retry_after
+    assert (await world.get()).retry_after == expected
+    world.now += expected - 0.25
+    assert isinstance(await world.get(), TokenFailure)
+    world.now += 0.25
+    assert isinstance(await world.get(), Token)
 
 
 async def test_a_refusal_is_asked_again_after_a_second():
@@ -220,6 +226,58 @@ async def test_a_refused_token_is_replaced_at_once():
     world = World()
     world.source.discard(await world.get())
     assert (await world.get()).value == "token-2"
+
+
+async def test_a_refused_token_is_replaced_although_a_refresh_failed():
+    """A token that was refused is replaced at once, also in the pause after a failed refresh."""
+    world = World(Grant(MaskedStr("old"), 3600.0), TokenFailure("down"))
+    old = await world.get()
+    world.now += 3560
+    await world.get()
+    await world.settle()
+    world.source.discard(old)
+    assert (await world.get()).value == "token-3"
+
+
+async def test_a_token_lives_from_when_it_was_asked_for():
+    """The time that the fetch takes counts as part of the token's life."""
+    world = World()
+    fetch = world.fetch
+
+    async def slow():
+        world.now += 100
+        return await fetch()
+
+    world.source = TokenSource(slow, clock=lambda: world.now)
+    assert (await world.get()).expires_at == 1000 + 3600
+
+
+async def test_a_token_request_shows_no_secret():
+    """Nothing that a debugger or a log shows of a token request holds the secret."""
+    seen = []
+
+    class Engine:
+        async def send(self, request, *, deadline):
+            seen.append(request)
+            raise RequestNotSent("no")
+
+    secret = Secret("very-secret")
+    endpoint = TokenEndpoint(
+        engine=Engine(),
+        url="https://x/token",
+        audience="https://x",
+        client_id="client-1",
+        client_secret=secret,
+        headers={},
+        attempt_timeout=1.0,
+        clock=lambda: 0.0,
+    )
+    await endpoint.fetch()
+    basic = base64.b64encode(b"client-1:very-secret").decode()
+    assert seen[0].headers["Authorization"] == f"Basic {basic}"
+    assert basic not in repr(seen)
+    assert "very-secret" not in repr(await secret.reveal())
+    assert "very-secret" not in repr(await Secret(lambda: "very-secret").reveal())
 
 
 async def test_a_deadline_while_waiting():
