@@ -69,3 +69,14 @@ def test_every_error_is_explained():
     table = README.partition("## What an error means")[2].partition("##")[0]
     for name in errors.__all__:
         assert f"`{name}`" in table, name
+
+
+def test_every_guard_has_its_test():
+    """Each test that the table of guards names exists."""
+    root = Path(__file__).parent
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", (root.parent / "CONTRIBUTING.md").read_text()))
+    defined = {
+        name for file in root.rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert named
+    assert named <= defined
