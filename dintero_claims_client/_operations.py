@@ -37,9 +37,6 @@ from ._tokens import Token, TokenFailure, TokenSource
 from ._validation import check_claim, encode_body, invalid_extras, without_null
 from .errors import APIStatusError, InvalidClaimError
 
-# Inflating is a risk without a gain for answers of a few hundred bytes.
-_JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
-
 
 @attrs.frozen
 class ClaimToSend:
@@ -83,7 +80,7 @@ class Operations:
         self._tokens = tokens
         self._base_url = base_url
         self._account_id = account_id
-        self._headers = {**headers, **_JSON}
+        self._headers = headers
         self._attempt_timeout = attempt_timeout
         self._clock = clock
         self.claim_requests = 0

@@ -190,7 +190,8 @@ class TokenSource:
         token, now = self._token, self._clock()
         if token is not None and now < token.expires_at:
             # One that is about to expire is still good: nobody waits for its successor.
-            if now >= token.refresh_at and now >= self._next_fetch and self._task is None:
+            idle = self._task is None and not self._closed
+            if idle and now >= token.refresh_at and now >= self._next_fetch:
                 self._start()
             return token
         if self._task is None:

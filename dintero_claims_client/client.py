@@ -101,7 +101,8 @@ class ClaimsClient:
     secret may be a function (also an async one) that returns the secret of the moment.
     timeout: seconds for one call, with all its attempts, token fetches and look-ups.
     max_connections: how many requests are under way at once; further calls wait their turn.
-    generate_refs: whether a claim without a `ref` gets one; without a `ref`, a claim is sent at most once.
+    generate_refs: whether a claim without a `ref` gets one; without, it is not sent again once it may have
+    been taken.
     retry: how often and how fast a call is tried again.
     token_url, audience: where tokens come from and what for; by default those of the account.
     ssl_context, proxy, trust_env: how to connect; trust_env takes proxies from the environment.

@@ -108,6 +108,9 @@ def build_settings(
         generate_refs=_check_switch("generate_refs", generate_refs),
         retry=retry,
         headers={
+            "Accept": "application/json",
+            # Inflating is a risk without a gain for answers of a few hundred bytes.
+            "Accept-Encoding": "identity",
             "User-Agent": _check_header("user_agent", user_agent),
             "Dintero-System-Name": _check_header("system_name", system_name),
             "Dintero-System-Version": _check_header("system_version", system_version),

@@ -37,6 +37,7 @@ async def test_the_request_for_a_token(engine, server, make_client, make_request
         "audience": f"{server.base_url}/accounts/T12345678",
     } == asked.json
     assert asked.headers["user-agent"].startswith("dintero-claims-client/")
+    assert (asked.headers["accept"], asked.headers["accept-encoding"]) == ("application/json", "identity")
     assert client.stats().token_requests == 1
 
 

@@ -305,6 +305,17 @@ async def test_closing_ends_the_fetch():
     assert world.count == 1
 
 
+async def test_a_closed_source_refreshes_nothing():
+    """After closing, a token that is about to expire is not refreshed."""
+    world = World()
+    await world.get()
+    await world.source.aclose()
+    world.now += 3560
+    await world.get()
+    await world.settle()
+    assert world.count == 1
+
+
 async def test_a_cancelled_fetch_does_not_cancel_those_that_wait():
     """A fetch that something else cancels is a failure that passes, also before it has begun."""
     world = World()
