@@ -185,8 +185,9 @@ def _check_header(name: str, value: object) -> str:
 
 def _check_url(name: str, url: object, *, allow_http: bool) -> str:
     """Return the URL without a slash at its end."""
-    if not isinstance(url, str) or not re.fullmatch(r"[\x21-\x7e]+", url):
-        raise ConfigurationError(f"{name}: must be a URL in printable ASCII")
+    # RFC 3986 has no other characters.
+    if not isinstance(url, str) or not re.fullmatch(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", url):
+        raise ConfigurationError(f"{name}: must be a URL, with no other characters than a URL has")
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port

@@ -124,8 +124,8 @@ class AiohttpEngine:
         if self._is_closed():
             raise RequestNotSent("the client was closed", permanent=True)
         body = None if request.body is None else _TrackedBody(request.body)
-        url = URL(request.url, encoded=True)
         try:
+            url = URL(request.url, encoded=True)
             async with asyncio.timeout_at(deadline):
                 # The cast says what `response_class` does.
                 response = cast(

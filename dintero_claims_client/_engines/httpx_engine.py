@@ -58,19 +58,22 @@ class HttpxEngine:
         if self._closed or self._client.is_closed:
             raise RequestNotSent("the client was closed", permanent=True)
         mark = _SentMark()
-        outgoing = self._client.build_request(
-            request.method,
-            request.url,
-            content=request.body,
-            headers=dict(request.headers),
-            # The deadline is kept here, for every phase alike.
-            timeout=None,
-            extensions={"trace": mark},
-        )
         try:
+            outgoing = self._client.build_request(
+                request.method,
+                request.url,
+                content=request.body,
+                headers=dict(request.headers),
+                # The deadline is kept here, for every phase alike.
+                timeout=None,
+                extensions={"trace": mark},
+            )
             async with self._until(deadline):
                 # The caller's client may follow redirects and add credentials of its own.
                 response = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
+        except asyncio.CancelledError as error:
+            # httpcore's frames hold the headers as bytes, and a traceback can be printed with its locals.
+            raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
             # A hook of the caller's client may raise for a status that it does not like.
             response = getattr(error, "response", None)

@@ -437,6 +437,25 @@ async def test_a_minted_ref_is_ours_however_it_is_written_down(server, make_clie
     assert [claim.id] == [taken["id"] for taken in server.claims]
 
 
+async def test_a_cursor_that_is_too_long_for_a_url(engine, server, make_client, make_request):
+    """A list that cannot be walked on, because of what it holds, leaves the outcome unknown."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_read.extend([json_answer([{"id": "y" * 70_000, "ref": "z"}]), error_answer(414)])
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"))
+
+
+async def test_the_delay_is_a_random_part(server, make_client, make_request, monkeypatch):
+    """Chance decides the delay between two attempts: with none, there is none."""
+    monkeypatch.setattr("dintero_claims_client.client.random", lambda: 0.0)
+    client = await make_client(retry=RetryPolicy(base_delay=60, max_delay=60), timeout=600)
+    server.on_claim.append(RESET)
+    async with asyncio.timeout(30):
+        await client.claim(make_request())
+    assert len(server.posts) == 2
+
+
 async def test_claims_that_are_too_large_for_a_page(engine, server, make_client, make_request):
     """A list whose pages grow over what is read of an answer is read in smaller ones."""
     client = await make_client(engine)
@@ -545,7 +564,7 @@ async def test_silence_past_the_deadline_is_unknown(engine, server, make_client,
     server.on_claim.append(server.commit_then(HANG))
     async with asyncio.timeout(30):
         with pytest.raises(OutcomeUnknownError) as caught:
-            await client.claim(make_request(None), timeout=0.3)
+            await client.claim(make_request(None), timeout=1)
     assert server.claims[0]["ref"] == caught.value.ref
     assert len(server.claims) == 1
 

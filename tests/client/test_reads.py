@@ -103,6 +103,15 @@ async def test_a_read_that_stays_in_trouble(engine, server, make_client, answer,
         assert answer.body == caught.value.body
 
 
+async def test_a_claim_in_half_a_body(engine, server, make_client, make_request):
+    """An answer that breaks off is not believed, although what there is of it could be read."""
+    client = await make_client(engine)
+    claim = await client.claim(make_request())
+    half = f'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{{"id": "{claim.id}"}}'
+    server.on_read.append(Answer(raw=half.encode(), then="close"))
+    assert await client.get_claim(claim.id) == claim
+
+
 async def test_another_claim_is_not_the_one_asked_for(engine, server, make_client, make_request):
     """An answer with another id than the one asked for is dropped with its connection, and asked again."""
     client = await make_client(engine)
@@ -117,7 +126,7 @@ async def test_a_read_that_runs_out_of_time(engine, server, make_client):
     client = await make_client(engine)
     server.on_read.append(HANG)
     with pytest.raises(NoAnswerError, match="timed out"):
-        await client.get_claim("claim-1", timeout=0.2)
+        await client.get_claim("claim-1", timeout=1)
 
 
 async def test_what_was_sent_says_more_than_what_was_not(server, make_client, make_request):

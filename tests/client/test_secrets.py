@@ -11,7 +11,13 @@ import pytest
 from conftest import SECRET
 from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
 
-from dintero_claims_client import ClaimsClient, ClaimsError, ConfigurationError
+from dintero_claims_client import (
+    ClaimsClient,
+    ClaimsError,
+    ConfigurationError,
+    OutcomeUnknownError,
+    RetryPolicy,
+)
 
 BASIC = base64.b64encode(f"client-1:{SECRET}".encode()).decode()
 TOKEN = "canary-token-91b7"
@@ -134,6 +140,35 @@ async def test_a_cancelled_call_shows_no_secret(engine, server, make_client, mak
     with pytest.raises(asyncio.CancelledError) as caught:
         await call
     assert f"Bearer {TOKEN}" == server.posts[0].headers["authorization"]
+    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+
+
+async def test_a_call_cancelled_at_any_step_shows_no_secret(engine, server, make_client, make_request):
+    """Nor does one that is cancelled while its request is being written."""
+    client = await make_client(engine)
+    server.give_token = lambda incoming: (
+        server.good_tokens.add(TOKEN),
+        json_answer({"access_token": TOKEN}),
+    )[1]
+    await client.claim(make_request("warm-up"))
+    for steps in range(60):
+        call = asyncio.create_task(client.claim(make_request(f"order-{steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        (ended,) = await asyncio.gather(call, return_exceptions=True)
+        if isinstance(ended, asyncio.CancelledError):
+            assert _is_clean(_shown(ended)), _shown(ended)
+
+
+async def test_garbage_that_echoes(engine, server, make_client, make_request):
+    """What is said of an answer that is not HTTP holds nothing of it."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
+    garbage = Answer(raw=f"HTTP/1.1 {TOKEN} {TOKEN}\r\n{TOKEN}\r\n\r\n".encode(), then="close")
+    server.on_claim.append(garbage)
+    server.on_read.append(garbage)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
     assert _is_clean(_shown(caught.value)), _shown(caught.value)
 
 

@@ -314,6 +314,15 @@ async def test_a_token_endpoint_that_is_silent(engine, server, make_client, make
     assert server.posts == []
 
 
+async def test_those_that_share_a_failure_have_each_their_own_error(server, make_client, make_request):
+    """A refusal that several calls wait for is an error of its own for each, with that call's ref."""
+    client = await make_client()
+    server.on_token.append(error_answer(401))
+    calls = [client.claim(make_request(f"order-{n}")) for n in range(3)]
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [error.ref for error in errors] == ["order-0", "order-1", "order-2"]
+
+
 async def test_1000_waiters_share_a_failure(server, make_client, make_request):
     """A thousand calls at a token endpoint that is down cause at most three requests, and all end in time."""
     client = await make_client(max_connections=1000)

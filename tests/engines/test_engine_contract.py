@@ -183,6 +183,15 @@ async def test_an_answer_before_the_request_is_none(server):
                 await _send(sender, EngineRequest("POST", url, {}, b"{}"))
 
 
+async def test_the_environment_is_not_asked_unless_told(server, monkeypatch):
+    """Without trust_env the environment's proxy is not used."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with _engine("aiohttp") as sender:
+        assert (await _send(sender, _request(server))).status == 401
+
+
 async def test_proxies_of_the_environment(server, monkeypatch):
     """With trust_env the environment's proxy is used, without .netrc, and not for hosts that it excepts."""
     seen = []
@@ -215,7 +224,7 @@ async def test_silence_is_maybe_sent(engine, server):
     server.on_claim.append(HANG)
     async with _engine(engine) as sender:
         with pytest.raises(RequestMaybeSent, match="timed out"):
-            await _send(sender, _request(server), 0.2)
+            await _send(sender, _request(server), 1)
 
 
 async def test_refused_is_not_sent(engine):
@@ -337,9 +346,9 @@ async def test_a_body_that_stalls(engine, server):
     loop = asyncio.get_running_loop()
     async with _engine(engine) as sender:
         began = loop.time()
-        response = await _send(sender, _request(server), 0.2)
+        response = await _send(sender, _request(server), 1)
     assert (response.status, response.complete) == (200, False)
-    assert loop.time() - began >= 0.2
+    assert loop.time() - began >= 1
 
 
 async def test_an_endless_body_is_left(engine, server):
@@ -428,6 +437,28 @@ async def test_a_closed_engine_sends_nothing(engine, server):
                 await _send(sender, request)
             assert caught.value.permanent
     assert server.connections == 0
+
+
+async def test_a_cancelled_request_stays_cancelled_when_the_engine_closes(server):
+    """A caller's own cancellation is not swallowed by the closing of the engine."""
+    server.on_claim.append(HANG)
+    async with _engine("aiohttp") as sender:
+        call = asyncio.create_task(_send(sender, _request(server)))
+        await server.until(lambda: server.posts)
+        call.cancel()
+        await sender.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x:y/", "https://256.256.256.256/", f"http://localhost:9/{'x' * 70_000}"]
+)
+async def test_a_url_that_cannot_be_sent_to(engine, url):
+    """What is no URL to a library is a request that was not sent."""
+    async with _engine(engine) as sender:
+        with pytest.raises(RequestNotSent):
+            await _send(sender, EngineRequest("POST", url, {}, b"{}"))
 
 
 async def test_closing_ends_those_that_wait_for_a_connection(server):

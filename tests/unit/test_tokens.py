@@ -346,6 +346,20 @@ async def test_a_cancelled_caller_stays_cancelled():
         await waiter
 
 
+async def test_a_caller_that_is_cancelled_while_the_source_closes():
+    """A caller's own cancellation is not swallowed by the closing of the source."""
+    world = World()
+    world.gate.clear()
+    waiter = asyncio.ensure_future(world.get())
+    await world.settle()
+    closing = asyncio.ensure_future(world.source.aclose())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
 async def test_a_fetch_that_ends_at_once():
     """A fetch that ends before its task is known to the source is not waited for ever after."""
     world = World(TokenFailure("refused", final=True))
