@@ -419,7 +419,7 @@ class ClaimsClient:
     async def _pause(self, opened: _Opened, looks: int, deadline: float) -> bool:
         """Wait before another look for a claim, by the retry policy; False when there is to be none."""
         policy = self._settings.retry
-        delay = policy.backoff(looks, random())  # noqa: S311
+        delay = policy.backoff(looks, random())  # noqa: S311 - not a secret
         if looks >= policy.max_attempts or opened.loop.time() + delay >= deadline:
             return False
         await opened.sleep(delay)

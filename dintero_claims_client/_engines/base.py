@@ -65,9 +65,9 @@ class AsyncHttpClient(Protocol):
     @property
     def is_closed(self) -> bool: ...
 
-    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401 - each library's own
 
-    async def send(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401
+    async def send(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401 - each library's own
 
 
 class Engine(Protocol):

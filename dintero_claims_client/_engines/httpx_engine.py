@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .base import (
     AsyncHttpClient,
@@ -58,6 +58,7 @@ class HttpxEngine:
         if self._closed or self._client.is_closed:
             raise RequestNotSent("the client was closed", permanent=True)
         mark = _SentMark()
+        outgoing: object = mark
         try:
             outgoing = self._client.build_request(
                 request.method,
@@ -75,8 +76,7 @@ class HttpxEngine:
             # httpcore's frames hold the headers as bytes, and a traceback can be printed with its locals.
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
-            # A hook of the caller's client may raise for a status that it does not like.
-            response = getattr(error, "response", None)
+            response = _answer_in(error, outgoing)
             if response is None:
                 raise _verdict(error, mark) from None
         answer, whole = await self._read(response, request.body_cap, deadline)
@@ -115,7 +115,7 @@ class HttpxEngine:
             finally:
                 self._waiting.discard(timeout)
 
-    async def _read(self, response: Any, cap: int, deadline: float) -> tuple[bytes, bool]:  # noqa: ANN401
+    async def _read(self, response: Any, cap: int, deadline: float) -> tuple[bytes, bool]:  # noqa: ANN401 - httpx's, or httpx2's
         """Return what came of the body, and whether that is all of it."""
         answer, whole = bytearray(), False
         try:
@@ -136,6 +136,20 @@ class HttpxEngine:
                 with contextlib.suppress(Exception):
                     await response.aclose()
         return bytes(answer[:cap]), whole
+
+
+def _answer_in(error: Exception, outgoing: object) -> Any:  # noqa: ANN401 - httpx's, or httpx2's
+    """Return the answer to this request that an error holds, or None.
+
+    A hook of the caller's client may raise for a status that it does not like. It may also fail on a request
+    of its own, and the answer to that one says nothing about ours.
+    """
+    try:
+        response = cast("Any", error).response
+        return response if response.request is outgoing else None
+    # An error without an answer, an answer that knows no request, or something else of that name.
+    except (AttributeError, RuntimeError):
+        return None
 
 
 def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:

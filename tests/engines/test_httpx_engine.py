@@ -8,7 +8,7 @@ import respx
 from conftest import QUICK
 from support.fake_server import RESET, FakeServer
 
-from dintero_claims_client import APIStatusError, ClaimsClient, NotSentError, OutcomeUnknownError
+from dintero_claims_client import APIStatusError, ClaimsClient, NotSentError, OutcomeUnknownError, RetryPolicy
 from dintero_claims_client.sandbox import Sandbox
 
 BASE_URL = "https://api.example.test/v1"
@@ -151,6 +151,39 @@ async def test_a_hook_that_raises_for_a_status(api, make_request):
         with pytest.raises(APIStatusError) as caught:
             await client.claim(make_request())
     assert caught.value.status == 422
+
+
+async def test_a_hook_that_fails_on_another_request(api, make_request):
+    """The refusal of a request that a hook makes by itself is not that of the claim, which was taken."""
+    api.get("https://elsewhere.test/log").respond(400)
+    route = api.post(CLAIMS).respond(json={"id": "claim-1"})
+
+    async def report(_response):
+        async with httpx.AsyncClient() as other:
+            (await other.get("https://elsewhere.test/log")).raise_for_status()
+
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [report]}) as http_client,
+        _client(http_client, generate_refs=False, retry=RetryPolicy(max_attempts=1)) as client,
+    ):
+        # Only the claim's own exchange is to meet the hook.
+        http_client.event_hooks = {"response": []}
+        await client.claim(make_request("warm-up"))
+        http_client.event_hooks = {"response": [report]}
+        with pytest.raises(OutcomeUnknownError):
+            await client.claim(make_request(None))
+    assert route.call_count == 2
+
+
+@pytest.mark.parametrize("response", ["text", {"status": 400}, 7])
+async def test_an_error_with_something_else_as_its_response(api, make_request, response):
+    """What an error of a caller's transport calls its response may be anything."""
+    error = OSError("no")
+    error.response = response
+    api.post(CLAIMS).mock(side_effect=error)
+    async with httpx.AsyncClient() as http_client, _client(http_client, generate_refs=False) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.claim(make_request(None))
 
 
 async def test_a_hook_that_reads_the_answer(api, make_request):
