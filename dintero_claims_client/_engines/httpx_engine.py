@@ -146,10 +146,11 @@ def _answer_in(error: Exception, outgoing: object) -> Any:  # noqa: ANN401 - htt
     """
     try:
         response = cast("Any", error).response
-        return response if response.request is outgoing else None
+        request = response.request
     # An error without an answer, an answer that knows no request, or something else of that name.
     except (AttributeError, RuntimeError):
         return None
+    return response if request is outgoing else None
 
 
 def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:
