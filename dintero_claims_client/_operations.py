@@ -20,18 +20,19 @@ from ._generated.models.claim_discount import ClaimDiscount
 from ._generated.models.claim_discount_ref import ClaimDiscountRef
 from ._generated.models.claim_request import ClaimRequest
 from ._generated.types import UNSET, Unset
-from ._limiter import Limiter
+from ._limiter import Limiter, NoPlace, Place
 from ._protocol import (
     Verdict,
     answers,
     cap_body,
+    parse_retry_after,
     read_object,
     read_objects,
     status_error,
     usable_id,
     verdict,
 )
-from ._retry import Ambiguous, Done, Failure, NotSent, Refused
+from ._retry import Ambiguous, Done, Failure, NotSent, Refused, RetryPolicy
 from ._secrets import MaskedStr, scrub
 from ._tokens import Token, TokenFailure, TokenSource
 from ._validation import check_claim, encode_body, invalid_extras, without_null
@@ -72,7 +73,7 @@ class Operations:
         base_url: str,
         account_id: str,
         headers: Mapping[str, str],
-        attempt_timeout: float,
+        policy: RetryPolicy,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -81,7 +82,7 @@ class Operations:
         self._base_url = base_url
         self._account_id = account_id
         self._headers = headers
-        self._attempt_timeout = attempt_timeout
+        self._policy = policy
         self._clock = clock
         self.claim_requests = 0
         """Claim requests that were handed to the engine, repetitions among them."""
@@ -145,21 +146,26 @@ class Operations:
         return Done(claim)
 
     async def list_page(
-        self, *, limit: int, starting_after: str | None, deadline: float
+        self, *, limit: int, starting_after: str | None, deadline: float, settling: bool = False
     ) -> Done[list[FoundClaim]] | Failure:
-        """Attempt once to read a page of the account's claims; of fewer where they are too large for one."""
+        """Attempt once to read a page of the account's claims; of fewer where they are too large for one.
+
+        `settling` where it is to find out what became of a claim (see `Limiter.acquire`).
+        """
         built = list_claims._get_kwargs(  # pyright: ignore[reportPrivateUsage]
             self._account_id,
             limit=limit,
             **({} if starting_after is None else {"starting_after": starting_after}),
         )
-        answer = await self._exchange(self._read_request(built), deadline=deadline)
+        answer = await self._exchange(self._read_request(built), deadline=deadline, settling=settling)
         if not isinstance(answer, EngineResponse):
             return answer
         if verdict(answer.status) is not Verdict.SUCCESS:
             return self._failure(answer)
         if not answer.complete and len(answer.body) >= BODY_CAP and limit > 1:
-            return await self.list_page(limit=limit // 2, starting_after=starting_after, deadline=deadline)
+            return await self.list_page(
+                limit=limit // 2, starting_after=starting_after, deadline=deadline, settling=settling
+            )
         items = read_objects(answer.body) if answer.complete else None
         if items is None:
             return _unreadable(answer, "the answer is not a list of claims")
@@ -178,20 +184,42 @@ class Operations:
         return EngineRequest(built["method"].upper(), url, self._headers)
 
     async def _exchange(
-        self, request: EngineRequest, *, deadline: float, ref: str | None = None
+        self,
+        request: EngineRequest,
+        *,
+        deadline: float,
+        ref: str | None = None,
+        settling: bool = False,
     ) -> EngineResponse | Failure:
         """Send one request, when it is its turn, with a token that is good then."""
-        if not await self._limiter.acquire(deadline=deadline):
-            return NotSent("no connection became free in time")
+        place = await self._limiter.acquire(deadline=deadline, settling=settling)
+        if isinstance(place, NoPlace):
+            return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
+        answered = False
         try:
             response = await self._send(request, deadline, ref)
             if isinstance(response, tuple):
                 # The server says so before it executes anything; a new token is all that it wants.
                 self._tokens.discard(response[1])
                 response = await self._send(request, deadline, ref)
-            return response[0] if isinstance(response, tuple) else response
+            if isinstance(response, tuple):
+                response = response[0]
+            answered = isinstance(response, EngineResponse) and not self._is_pushed_back(place, response)
+            return response
         finally:
-            self._limiter.release()
+            self._limiter.release(place, answered=answered)
+
+    def _is_pushed_back(self, place: Place, response: EngineResponse) -> bool:
+        """Let all callers pause where the server asks this one to; say whether it does."""
+        throttled = verdict(response.status) is Verdict.THROTTLED
+        if not throttled and response.status < 500:
+            return False
+        seconds = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+        if seconds is None and throttled:
+            seconds = self._policy.backoff(self._limiter.pushed_back_in_a_row + 1, 1.0)
+        if seconds is not None:
+            self._limiter.push_back(place, seconds=seconds)
+        return seconds is not None
 
     async def _send(
         self, request: EngineRequest, deadline: float, ref: str | None
@@ -213,7 +241,7 @@ class Operations:
             self.claim_requests += 1
         try:
             response = await self._engine.send(
-                authorized, deadline=min(deadline, self._clock() + self._attempt_timeout)
+                authorized, deadline=min(deadline, self._clock() + self._policy.attempt_timeout)
             )
         except RequestNotSent as failure:
             return NotSent(failure.reason, permanent=failure.permanent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -152,26 +152,44 @@ def next_delay(
     return delay if delay < remaining else None
 
 
+class Quota(Protocol):
+    """What all calls of a client may repeat together."""
+
+    def try_take(self) -> bool: ...
+
+    async def take(self, *, deadline: float) -> bool: ...
+
+    def succeed(self, *, repeated: bool) -> None: ...
+
+    @property
+    def seconds_to_next(self) -> float: ...
+
+
 async def run_attempts(
     attempt: Callable[[], Awaitable[Done[T] | Failure]],
     *,
     policy: RetryPolicy,
     repeatable: bool,
     deadline: float,
+    quota: Quota,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     random: Callable[[], float],
+    paid: bool = False,
 ) -> Ended[T]:
     """Attempt until it is done, may not be repeated, or does not fit into the time left.
 
-    Raises nothing of its own; `deadline` is a reading of `clock`.
+    Every repetition is paid for from the `quota`. Where there is none left, a call that is in doubt waits
+    for it, because its outcome is to be found out; any other ends, and is told when to come again. `paid`
+    where the first attempt was paid for too. Raises nothing of its own; `deadline` is a reading of `clock`.
     """
     count = 0
     before: Ambiguous | None = None
     while True:
         count += 1
         outcome = await attempt()
-        if isinstance(outcome, Done):
+        if isinstance(outcome, Done) or (isinstance(outcome, Refused) and not outcome.again):
+            quota.succeed(repeated=paid or count > 1)
             return Ended(outcome, count, before)
         delay = next_delay(
             policy,
@@ -183,6 +201,24 @@ async def run_attempts(
         )
         if delay is None:
             return Ended(outcome, count, before)
-        if isinstance(outcome, Ambiguous):
-            before = outcome
-        await sleep(delay)
+        if before is None and not isinstance(outcome, Ambiguous):
+            if not quota.try_take():
+                return Ended(_told_when(outcome, quota.seconds_to_next), count, before)
+            await sleep(delay)
+        else:
+            await sleep(delay)
+            if not await quota.take(deadline=deadline):
+                return Ended(outcome, count, before)
+            if isinstance(outcome, Ambiguous):
+                before = outcome
+
+
+def _told_when(outcome: NotSent | Refused, seconds: float) -> NotSent | Refused:
+    """Say that the quota is used up, and when to come again, where the server does not say."""
+    if isinstance(outcome, Refused):
+        return outcome
+    return attrs.evolve(
+        outcome,
+        reason=f"{outcome.reason}; not tried again now, because too many calls fail",
+        retry_after=max(outcome.retry_after or 0.0, seconds),
+    )

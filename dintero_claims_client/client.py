@@ -21,6 +21,7 @@ from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
 from ._operations import Operations
+from ._quota import CAPACITY, RetryQuota
 from ._reconcile import PAGE_SIZE, Absence, ListPage, Page, Recovered, find_by_ref, settle, walk
 from ._retry import (
     Ambiguous,
@@ -57,13 +58,15 @@ class ClientStats:
 
     `claim_requests` counts claims as they were sent, repetitions among them; `recovered` the claims whose
     answer was lost and that were read back; `token_requests` the requests to the token endpoint.
-    `waiting` are those that wait for a connection at this moment.
+    `waiting` are those that wait for a connection at this moment, `retries_left` how many repetitions all
+    calls together could make now: it is 500 in good times, and 0 in an outage.
     """
 
     claim_requests: int
     recovered: int
     token_requests: int
     waiting: int
+    retries_left: int
 
 
 @attrs.frozen(eq=False)
@@ -74,6 +77,7 @@ class _Opened:
     loop: asyncio.AbstractEventLoop
     engine: Engine
     limiter: Limiter
+    quota: RetryQuota
     tokens: TokenSource
     operations: Operations
     sleepers: set[asyncio.Future[None]] = attrs.field(factory=set[asyncio.Future[None]])
@@ -207,6 +211,8 @@ class ClaimsClient:
         if opened is not None:
             for sleeper in opened.sleepers:
                 _wake(sleeper)
+            opened.quota.close()
+            opened.limiter.close()
             try:
                 await opened.tokens.aclose()
             finally:
@@ -234,6 +240,7 @@ class ClaimsClient:
             recovered=self._recovered,
             token_requests=0 if opened is None else opened.tokens.fetches,
             waiting=0 if opened is None else opened.limiter.waiting,
+            retries_left=int(CAPACITY if opened is None else opened.quota.left),
         )
 
     async def claim(
@@ -283,7 +290,7 @@ class ClaimsClient:
             ended.last,
             ended.before,
             if_exists=if_exists,
-            list_page=self._page_reader(opened, lambda: deadline),
+            list_page=self._page_reader(opened, lambda: deadline, settling=True),
             pause=lambda looks: self._pause(opened, looks, deadline),
         )
         if isinstance(outcome, Recovered):
@@ -369,7 +376,7 @@ class ClaimsClient:
             proxy=settings.proxy,
             trust_env=settings.trust_env,
         )
-        limiter = Limiter(settings.max_connections)
+        limiter = Limiter(settings.max_connections, clock=loop.time)
         endpoint = TokenEndpoint(
             engine=engine,
             url=settings.token_url,
@@ -388,10 +395,11 @@ class ClaimsClient:
             base_url=settings.base_url,
             account_id=settings.account_id,
             headers=settings.headers,
-            attempt_timeout=settings.retry.attempt_timeout,
+            policy=settings.retry,
             clock=loop.time,
         )
-        return _Opened(os.getpid(), loop, engine, limiter, tokens, operations)
+        quota = RetryQuota(clock=loop.time)
+        return _Opened(os.getpid(), loop, engine, limiter, quota, tokens, operations)
 
     def _deadline(self, opened: _Opened, timeout: float | None) -> float:
         return opened.loop.time() + (
@@ -405,15 +413,18 @@ class ClaimsClient:
         deadline: float,
         *,
         repeatable: bool = True,
+        paid: bool = False,
     ) -> Ended[T]:
         return await run_attempts(
             attempt,
             policy=self._settings.retry,
             repeatable=repeatable,
             deadline=deadline,
+            quota=opened.quota,
             clock=opened.loop.time,
             sleep=opened.sleep,
             random=random,
+            paid=paid,
         )
 
     async def _pause(self, opened: _Opened, looks: int, deadline: float) -> bool:
@@ -425,16 +436,23 @@ class ClaimsClient:
         await opened.sleep(delay)
         return True
 
-    def _page_reader(self, opened: _Opened, deadline_of: Callable[[], float]) -> ListPage:
+    def _page_reader(
+        self, opened: _Opened, deadline_of: Callable[[], float], *, settling: bool = False
+    ) -> ListPage:
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
             deadline = deadline_of()
+            # A look for a claim is one more request that a failure has caused, as a repetition is.
+            paid = settling and starting_after is None
+            if paid and not await opened.quota.take(deadline=deadline):
+                return NotSentError("the claim was not looked up, because too many calls fail")
             return _read_outcome(
                 await self._run(
                     opened,
                     lambda: opened.operations.list_page(
-                        limit=limit, starting_after=starting_after, deadline=deadline
+                        limit=limit, starting_after=starting_after, deadline=deadline, settling=settling
                     ),
                     deadline,
+                    paid=paid,
                 )
             )
 

@@ -283,6 +283,7 @@ async def test_a_retry_after_beyond_the_deadline_fails_at_once(engine, server, m
     with pytest.raises(RateLimitedError) as caught:
         await client.claim(make_request())
     assert caught.value.retry_after == 3600.0
+    client = await make_client(engine)
     server.on_claim.append(error_answer(503, headers={"Retry-After": "3600"}))
     with pytest.raises(OutcomeUnknownError) as unknown:
         await client.claim(make_request())

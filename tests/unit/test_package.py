@@ -21,7 +21,10 @@ ALLOWED = {
     "_protocol": {"errors"},
     "_secrets": {"errors"},
     "_retry": {"attrs", "errors"},
-    "_limiter": set(),
+    "_waiting": {"attrs"},
+    "_pacing": set(),
+    "_limiter": {"attrs", "_pacing", "_waiting"},
+    "_quota": {"_waiting"},
     "_engines.base": {"attrs"},
     "_engines.aiohttp_engine": {"aiohttp", "yarl", "_engines.base"},
     "_engines.httpx_engine": {"_engines.base"},
@@ -36,7 +39,7 @@ ALLOWED = {
     "_reconcile": {"attrs", "_generated", "_operations", "_protocol", "_retry", "errors"},
     "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
     "client": {
-        "attrs", "_engines", "_engines.base", "_generated", "_limiter", "_operations", "_reconcile",
+        "attrs", "_engines", "_engines.base", "_generated", "_limiter", "_operations", "_quota", "_reconcile",
         "_retry", "_secrets", "_tokens", "_validation", "_version", "errors", "settings",
     },
     "": {"_retry", "_version", "client", "errors", "models"},
@@ -48,6 +51,7 @@ ALLOWED = {
 FORBIDDEN = {
     "_protocol": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "errors": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_pacing": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_retry": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_reconcile": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_validation": {"asyncio", "time", "os", "socket", "random", "ssl"},

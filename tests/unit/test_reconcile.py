@@ -1,11 +1,8 @@
 """Looking a claim up: a walk with bounds, through whatever pages a server gives."""
 
-import asyncio
-
 import pytest
 
 from dintero_claims_client import Claim, NoAnswerError
-from dintero_claims_client._limiter import Limiter
 from dintero_claims_client._operations import FoundClaim
 from dintero_claims_client._reconcile import MAX_PAGES, Absence, find_by_ref, walk
 
@@ -103,35 +100,3 @@ async def test_a_deleted_claim_comes_second():
 async def test_a_claim_without_an_id_is_not_found():
     """A claim that could not be read back by its id is not taken for the one that is looked for."""
     assert await find_by_ref(Pages([{"ref": "r"}]), "r") is Absence.WHOLE_LIST
-
-
-async def test_the_limiter_is_first_come_first_served():
-    """Places are given in the order in which they were asked for, and cancelled ones are passed over."""
-    limiter = Limiter(1)
-    loop = asyncio.get_running_loop()
-    assert await limiter.acquire(deadline=loop.time())
-    order = []
-
-    async def wait(n):
-        assert await limiter.acquire(deadline=loop.time() + 60)
-        order.append(n)
-        limiter.release()
-
-    tasks = [asyncio.create_task(wait(n)) for n in range(5)]
-    await asyncio.sleep(0)
-    assert limiter.waiting == 5
-    tasks[1].cancel()
-    limiter.release()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == [0, 2, 3, 4]
-    assert limiter.waiting == 0
-
-
-async def test_the_limiter_gives_up_at_the_deadline():
-    """A place that does not come in time is not had, and is not lost for the others."""
-    limiter = Limiter(1)
-    loop = asyncio.get_running_loop()
-    await limiter.acquire(deadline=loop.time())
-    assert not await limiter.acquire(deadline=loop.time())
-    limiter.release()
-    assert await limiter.acquire(deadline=loop.time())

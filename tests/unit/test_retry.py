@@ -73,13 +73,39 @@ def test_a_wait_that_does_not_fit_is_not_begun(remaining, expected):
     assert expected == next_delay(POLICY, THROTTLED, 1, repeatable=True, remaining=remaining, randomness=0.5)
 
 
+class Quota:
+    """A number of repetitions; who waits for more gets one when `wait` says so."""
+
+    seconds_to_next = 0.25
+
+    def __init__(self, left, *, wait=False):
+        self.left = left
+        self.wait = wait
+        self.succeeded = []
+        self.waited_until = []
+
+    def try_take(self):
+        self.left -= 1
+        return self.left >= 0
+
+    async def take(self, *, deadline):
+        if self.try_take():
+            return True
+        self.waited_until.append(deadline)
+        return self.wait
+
+    def succeed(self, *, repeated):
+        self.succeeded.append(repeated)
+
+
 class World:
     """A clock that only sleeping moves, and attempts that end as scripted."""
 
-    def __init__(self, *outcomes):
+    def __init__(self, *outcomes, quota=None):
         self.now = 100.0
         self.outcomes = list(outcomes)
         self.sleeps = []
+        self.quota = quota or Quota(500)
 
     async def attempt(self):
         return self.outcomes.pop(0)
@@ -88,15 +114,17 @@ class World:
         self.sleeps.append(seconds)
         self.now += seconds
 
-    async def run(self, *, repeatable=True, deadline=160.0):
+    async def run(self, *, repeatable=True, deadline=160.0, paid=False):
         return await run_attempts(
             self.attempt,
             policy=POLICY,
             repeatable=repeatable,
             deadline=deadline,
+            quota=self.quota,
             clock=lambda: self.now,
             sleep=self.sleep,
             random=lambda: 1.0,
+            paid=paid,
         )
 
 
@@ -128,6 +156,50 @@ async def test_the_loop_stays_inside_the_deadline():
     world = World(*[NotSent("x")] * 9)
     ended = await world.run(deadline=102.0)
     assert (ended.attempts, world.sleeps, world.now) == (2, [1.0], 101.0)
+
+
+async def test_each_repetition_is_paid_for():
+    """Every attempt after the first takes one from the quota; who was answered says whether it had paid."""
+    quota = Quota(500)
+    await World(NotSent("x"), THROTTLED, Ambiguous("lost"), Done(1), quota=quota).run()
+    assert (quota.left, quota.succeeded) == (497, [True])
+    await World(Done(1), quota=quota).run()
+    await World(REFUSED, quota=quota).run()
+    await World(Done(1), quota=quota).run(paid=True)
+    assert (quota.left, quota.succeeded) == (497, [True, False, False, True])
+    await World(*[THROTTLED] * 4, quota=quota).run()
+    await World(*[Ambiguous("lost")] * 4, quota=quota).run()
+    assert (quota.left, len(quota.succeeded)) == (491, 4)
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.1, 7.0])
+async def test_what_was_not_sent_does_not_wait_for_the_quota(retry_after):
+    """A call that was not sent ends when the quota is used up, and is told when to come again."""
+    world = World(NotSent("refused", retry_after=retry_after), quota=Quota(0, wait=True))
+    ended = await world.run()
+    assert (ended.attempts, world.sleeps, world.quota.waited_until) == (1, [], [])
+    assert max(retry_after or 0, 0.25) == ended.last.retry_after
+    assert "too many calls fail" in ended.last.reason
+
+
+async def test_what_was_throttled_does_not_wait_for_the_quota():
+    """A call that was throttled ends as that when the quota is used up."""
+    world = World(THROTTLED, quota=Quota(0, wait=True))
+    ended = await world.run()
+    assert (ended.attempts, ended.last, world.quota.waited_until) == (1, THROTTLED, [])
+
+
+@pytest.mark.parametrize("second", [Ambiguous("again"), NotSent("refused"), THROTTLED])
+async def test_a_call_in_doubt_waits_for_the_quota(second):
+    """A call of which any attempt may have been taken waits for the quota until its deadline."""
+    first = Ambiguous("lost")
+    world = World(first, second, Done(1), quota=Quota(0, wait=True))
+    ended = await world.run()
+    assert (3, Done(1)) == (ended.attempts, ended.last)
+    assert world.quota.waited_until == [160.0, 160.0]
+    world = World(first, second, quota=Quota(1))
+    ended = await world.run()
+    assert (2, second, first) == (ended.attempts, ended.last, ended.before)
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "1", None])
