@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
+from support.canary import SECRET, TOKEN, files_that_show, is_clean, pickled, shown
 from support.fake_server import FakeServer
 
 from dintero_claims_client import (
@@ -17,14 +20,63 @@ from dintero_claims_client import (
     ClaimDiscountRef,
     ClaimRequest,
     ClaimsClient,
+    ClaimsError,
     RetryPolicy,
 )
 
-SECRET = "canary-secret-5f1c9"
 ENGINES = ["aiohttp", "httpx", "httpx2"]
 
 # Fast enough for tests, and still more than one attempt.
 QUICK = RetryPolicy(base_delay=0.001, max_delay=0.01)
+
+
+MOST_ERRORS = 100
+"""How many of a test's errors are searched; some tests raise thousands that are alike."""
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_shows(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Search every log line at DEBUG, and every error of the library, for the canaries."""
+    errors: list[ClaimsError] = []
+    make, make_up = ClaimsError.__init__, secrets.token_urlsafe
+
+    def remember(self: ClaimsError, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        if len(errors) < MOST_ERRORS:
+            errors.append(self)
+
+    monkeypatch.setattr(ClaimsError, "__init__", remember)
+    # What the sandbox makes up is a canary too.
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: f"{TOKEN}-{make_up(size)}")
+    caplog.set_level(logging.DEBUG)
+    yield
+    # What httpcore and httpcore2 log at DEBUG of an answer is what the server sent, and may be an echo.
+    lines = [
+        message
+        for record in caplog.get_records("call")
+        if not (message := record.getMessage()).startswith("receive_response_headers.")
+    ]
+    assert [line for line in lines if not is_clean(line)] == []
+    for error in errors:
+        assert is_clean(shown(error)), shown(error)
+        assert is_clean(pickled(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that printed a canary, on either stream."""
+    report = yield
+    if report.passed and not is_clean(report.capstdout + report.capstderr):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: a secret shows in the output"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search every file that the tests left for the canaries."""
+    yield
+    assert files_that_show(tmp_path_factory.getbasetemp()) == []
 
 
 @pytest.fixture(autouse=True)

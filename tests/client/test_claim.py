@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from support.canary import TOKEN
 from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
 
 from dintero_claims_client import (
@@ -79,7 +80,7 @@ async def test_headers(engine, server, make_client, make_request):
     assert headers["dintero-system-plugin-version"]
     assert headers["content-type"] == "application/json"
     assert headers["accept-encoding"] == "identity"
-    assert headers["authorization"].startswith("Bearer token-")
+    assert headers["authorization"].startswith(f"Bearer {TOKEN}-")
 
 
 async def test_a_ref_is_minted_and_kept(engine, server, make_client, make_request):

@@ -1,14 +1,12 @@
 """A secret that is put into the settings comes out nowhere but on the wire."""
 
 import asyncio
-import base64
 import copy
 import logging
 import pickle
-import traceback
 
 import pytest
-from conftest import SECRET
+from support.canary import BASIC, SECRET, TOKEN, is_clean, shown
 from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
 
 from dintero_claims_client import (
@@ -18,9 +16,6 @@ from dintero_claims_client import (
     OutcomeUnknownError,
     RetryPolicy,
 )
-
-BASIC = base64.b64encode(f"client-1:{SECRET}".encode()).decode()
-TOKEN = "canary-token-91b7"
 
 
 def _echo(incoming):
@@ -53,31 +48,6 @@ TOKEN_PATHS = {
     "not a token": [json_answer({"access_token": f"{TOKEN}\n", "hint": SECRET})] * 5,
     "HTML": [Answer(200, f"<html>{SECRET}".encode())] * 5,
 }
-
-
-def _shown(error: BaseException) -> str:
-    """Return all that an error can show: its texts, its data, and its traceback with every local."""
-    shown = [repr(error), str(error), repr(error.__dict__), repr(error.args)]
-    seen = set()
-    pending = [error]
-    while pending:
-        one = pending.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        pending += [one.__cause__, one.__context__]
-        # The frames of this test and of pytest hold the canaries themselves.
-        lines = traceback.TracebackException.from_exception(one, capture_locals=True, compact=True).stack
-        shown += [
-            f"{frame.name} {frame.locals}"
-            for frame in lines
-            if "dintero_claims_client" in frame.filename or "site-packages" in frame.filename
-        ]
-    return "\n".join(shown)
-
-
-def _is_clean(text: str) -> bool:
-    return not any(canary in text for canary in (SECRET, BASIC, TOKEN))
 
 
 async def _call_everything(client, make_request):
@@ -116,12 +86,12 @@ async def test_no_path_shows_a_secret(
     server.on_claim.extend(on_claim)
     server.on_read.extend(on_claim)
     for error in await _call_everything(client, make_request):
-        assert _is_clean(_shown(error)), _shown(error)
-        assert _is_clean(pickle.dumps(error).decode("latin-1"))
-        assert _is_clean(repr(copy.deepcopy(error).__dict__))
-    assert _is_clean(caplog.text), caplog.text
-    assert _is_clean("".join(capfd.readouterr()))
-    assert _is_clean(f"{client!r} {client._settings!r} {client._opened!r} {vars(client)}")
+        assert is_clean(shown(error)), shown(error)
+        assert is_clean(pickle.dumps(error).decode("latin-1"))
+        assert is_clean(repr(copy.deepcopy(error).__dict__))
+    assert is_clean(caplog.text), caplog.text
+    assert is_clean("".join(capfd.readouterr()))
+    assert is_clean(f"{client!r} {client._settings!r} {client._opened!r} {vars(client)}")
     sent = [incoming.headers["authorization"] for incoming in server.token_requests]
     assert {f"Basic {BASIC}"} == set(sent)
 
@@ -140,7 +110,7 @@ async def test_a_cancelled_call_shows_no_secret(engine, server, make_client, mak
     with pytest.raises(asyncio.CancelledError) as caught:
         await call
     assert f"Bearer {TOKEN}" == server.posts[0].headers["authorization"]
-    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+    assert is_clean(shown(caught.value)), shown(caught.value)
 
 
 async def _shown_when_cancelled(call):
@@ -148,7 +118,7 @@ async def _shown_when_cancelled(call):
     try:
         await call
     except asyncio.CancelledError as error:
-        return _shown(error)
+        return shown(error)
     return ""
 
 
@@ -166,7 +136,7 @@ async def test_a_call_cancelled_at_any_step_shows_no_secret(engine, server, make
             await asyncio.sleep(0)
         call.cancel()
         shown = await _shown_when_cancelled(call)
-        assert _is_clean(shown), shown
+        assert is_clean(shown), shown
 
 
 async def test_garbage_that_echoes(engine, server, make_client, make_request):
@@ -177,7 +147,7 @@ async def test_garbage_that_echoes(engine, server, make_client, make_request):
     server.on_read.append(garbage)
     with pytest.raises(OutcomeUnknownError) as caught:
         await client.claim(make_request("order-1"))
-    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+    assert is_clean(shown(caught.value)), shown(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +166,7 @@ def test_a_refused_setting_shows_no_secret(wrong):
     settings = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET} | wrong
     with pytest.raises(ConfigurationError) as caught:
         ClaimsClient(**settings)
-    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+    assert is_clean(shown(caught.value)), shown(caught.value)
 
 
 def test_the_environment_shows_no_secret(monkeypatch):
@@ -206,4 +176,4 @@ def test_the_environment_shows_no_secret(monkeypatch):
     monkeypatch.setenv("DINTERO_CLIENT_SECRET", SECRET)
     with pytest.raises(ConfigurationError) as caught:
         ClaimsClient.from_env()
-    assert _is_clean(_shown(caught.value)), _shown(caught.value)
+    assert is_clean(shown(caught.value)), shown(caught.value)

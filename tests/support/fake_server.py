@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from support.canary import TOKEN
+
 CLAIMS = "/discounts/available_for_receipt/claims"
 
 
@@ -139,7 +141,7 @@ class FakeServer:
         return step
 
     def give_token(self, _incoming: Incoming | None = None) -> Answer:
-        token = f"token-{len(self.token_requests)}-{uuid.uuid4()}"
+        token = f"{TOKEN}-{len(self.token_requests)}-{uuid.uuid4()}"
         self.good_tokens.add(token)
         return json_answer({"access_token": token} | self.token_answer)
 

@@ -89,7 +89,7 @@ async def test_all_wait_out_a_pause():
 
 
 async def test_a_pause_beyond_the_deadline_is_not_waited_for():
-    """Who cannot outlast the pause is told at once what the server wishes: who comes, and who waits already."""
+    """Who cannot outlast the pause is told at once what the server wishes, also if it waits already."""
     limiter = _limiter(1)
     place = await limiter.acquire(deadline=_soon())
     waiting = asyncio.create_task(limiter.acquire(deadline=_soon(30)))
