@@ -16,7 +16,7 @@ from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._protocol import same_claim, usable_id
 from ._retry import Ambiguous, Failure, NotSent, Refused
-from .errors import ClaimsError, NotSentError, OutcomeUnknownError, RefConflictError
+from .errors import APIStatusError, ClaimsError, NotSentError, OutcomeUnknownError, RefConflictError
 
 MAX_PAGES = 20
 PAGE_SIZE = 100
@@ -109,8 +109,12 @@ async def settle(
     # network repeated.
     in_doubt = before is not None or (conflict and (claim.minted or if_exists == "return"))
     if not in_doubt and not isinstance(last, Ambiguous):
-        if ref is None or isinstance(last, NotSent) or not _is_of_a_gateway(last.error.status):
+        if isinstance(last, NotSent) or not _is_of_a_gateway(last.error.status):
             return _plain_error(last, ref)
+        if ref is None:
+            if last.error.status in _NOT_EXECUTED_HERE:
+                return last.error
+            return _unknown(last, before, ref, "the claim may have been taken", taken=None)
         existing = await find_by_ref(list_page, ref)
         if isinstance(existing, FoundClaim) and _is_ours(claim, existing) and _lives(existing):
             return Recovered(existing.claim)
@@ -132,10 +136,14 @@ async def settle(
 async def _look(
     ref: str, list_page: ListPage, pause: Callable[[int], Awaitable[bool]], *, again: bool
 ) -> FoundClaim | ClaimsError | Absence:
-    """Look for a claim; again while it must be there and the whole list does not show it yet."""
+    """Look for a claim; again while it must be there and the whole list does not show it yet.
+
+    Also again where the list is refused for no reason that a list has, because such an answer may be one to
+    another request.
+    """
     looks = 1
     found = await find_by_ref(list_page, ref)
-    while again and found is Absence.WHOLE_LIST and await pause(looks):
+    while ((again and found is Absence.WHOLE_LIST) or type(found) is APIStatusError) and await pause(looks):
         looks += 1
         found = await find_by_ref(list_page, ref)
     return found
@@ -147,6 +155,10 @@ def _is_of_a_gateway(status: int) -> bool:
     A 303 even means that the request was executed; 499 and 460 are gateways whose client went away.
     """
     return 300 <= status <= 399 or status in (460, 499)
+
+
+_NOT_EXECUTED_HERE = (301, 307, 308)
+"""The redirects that ask for the same request elsewhere. After a POST 302 is used as 303 is."""
 
 
 def _is_ours(claim: ClaimToSend, found: FoundClaim) -> bool:

@@ -139,8 +139,10 @@ class TokenEndpoint:
             return status_error(
                 response.status,
                 response.headers,
-                # A success that was refused may hold a token.
-                b"" if said is Verdict.SUCCESS else scrub(response.body, secret, basic),
+                # What holds a token, or may hold one, is not kept, whatever its status.
+                b""
+                if said is Verdict.SUCCESS or b"access_token" in response.body
+                else scrub(response.body, secret, basic),
                 now=datetime.now(UTC),
                 cls=None if again else AuthenticationError,
                 fallback=_TOKEN_REFUSALS.get(

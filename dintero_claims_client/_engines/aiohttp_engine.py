@@ -177,7 +177,8 @@ class AiohttpEngine:
         except Exception:  # noqa: BLE001 - the status is known, and says more than how the body broke off
             whole = False
         finally:
-            if not whole:
+            # aiohttp keeps the connection of a 101 with the answer.
+            if not whole or not response.closed:
                 response.close()
         return bytes(answer[:cap]), whole
 

@@ -59,14 +59,16 @@ class HttpxEngine:
             raise RequestNotSent("the client was closed", permanent=True)
         mark = _SentMark()
         outgoing: object = mark
+        left = deadline - asyncio.get_running_loop().time()
         try:
             outgoing = self._client.build_request(
                 request.method,
                 request.url,
                 content=request.body,
                 headers=dict(request.headers),
-                # The deadline is kept here, for every phase alike.
-                timeout=None,
+                # The deadline is kept here, for every phase alike. Only that of connecting is httpcore's
+                # too, and a little before: a TLS handshake that is cancelled leaves its socket open.
+                timeout=(max(left - 0.05, left * 0.9), None, None, None),
                 extensions={"trace": mark},
             )
             async with self._until(deadline):
@@ -80,12 +82,15 @@ class HttpxEngine:
             if response is None:
                 raise _verdict(error, mark) from None
         answer, whole = await self._read(response, request.body_cap, deadline)
-        content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
 
         async def drop() -> None:
             stream: _Stream | None = response.extensions.get("network_stream")
             if stream is not None:
                 await stream.aclose()
+
+        if _is_followed(response):
+            await drop()
+        content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
 
         return EngineResponse(
             status=response.status_code,
@@ -151,6 +156,19 @@ def _answer_in(error: Exception, outgoing: object) -> Any:  # noqa: ANN401 - htt
     except (AttributeError, RuntimeError):
         return None
     return response if request is outgoing else None
+
+
+def _is_followed(response: Any) -> bool:  # noqa: ANN401 - httpx's, or httpx2's
+    """Say whether the connection holds bytes beyond this answer, which the next request would be given.
+
+    httpcore notices only what comes later, while the connection is idle. What it holds is private to it, so
+    this finds nothing where a transport is built in another way.
+    """
+    part: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        part = getattr(part, name, None)
+    held: tuple[bytes, bool] = getattr(part, "trailing_data", (b"", False))
+    return bool(held[0])
 
 
 def _verdict(error: Exception, mark: _SentMark) -> RequestNotSent | RequestMaybeSent:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 from conftest import SECRET
+from support.canary import TOKEN
 from support.fake_server import HANG, RESET, Answer, error_answer, json_answer
 
 from dintero_claims_client import (
@@ -357,3 +358,13 @@ async def test_random_401s(server, make_client, make_request):
         except ClaimsError as error:
             pytest.fail(f"{n}: {error!r}")
     assert len(server.claims) == 200
+
+
+@pytest.mark.parametrize("status", [400, 500, 999])
+async def test_a_refusal_that_holds_a_token(engine, server, make_client, make_request, status):
+    """What a token endpoint answers with a token in it is not kept on an error, whatever its status."""
+    client = await make_client(engine)
+    server.on_token.append(json_answer({"access_token": TOKEN}, status))
+    with pytest.raises(ClaimsError) as caught:
+        await client.claim(make_request("order-1"), timeout=0.5)
+    assert getattr(caught.value, "body", b"") == b""

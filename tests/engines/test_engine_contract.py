@@ -351,6 +351,21 @@ async def test_a_body_that_stalls(engine, server):
     assert loop.time() - began >= 1
 
 
+async def test_switching_protocols_leaves_nothing_open(engine, server):
+    """An answer of 101, which nobody asked for, comes back as its status, and its connection is let go."""
+    switching = b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    server.on_claim.append(Answer(raw=switching, then="hang"))
+    async with _engine(engine) as sender, asyncio.timeout(30):
+        try:
+            response = await _send(sender, _request(server), 1)
+        except RequestMaybeSent:
+            # httpcore takes it for no answer at all.
+            assert engine != "aiohttp"
+        else:
+            assert response.status == 101
+        await server.until(lambda: not server.open_now)
+
+
 async def test_an_endless_body_is_left(engine, server):
     """A body that grows over the cap is not waited for, and its connection is closed."""
     endless = b"HTTP/1.1 500 X\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 5000
