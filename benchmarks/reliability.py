@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/reliability.py [--claims N] [--seeds S] [--rate R]
 
 Each client makes the same claims to a local server that fails by a seed: which fault strikes an attempt
-follows from the seed, the customer and the number of the attempt alone, whoever sends it and whenever. Faults
-of connections and of list reads follow from their number among their like. The server keeps a ledger, and all
-counts come from comparing it with what the callers were told. One row is one claim of one customer:
+follows from the seed, the customer, the number of the attempt and whether the claim has a `ref`, whoever
+sends it and whenever. Faults of connections and of list reads follow from their number among their like, so
+counts differ a little from run to run. The server keeps a ledger, and all counts come from comparing it with
+what the callers were told. One row is one claim of one customer:
 
 claimed         the ledger has the row once, and the caller was told so, without the id of another claim
 doubled         the ledger holds more than one live claim for the row
@@ -17,17 +18,20 @@ unknown         the caller was told that the outcome is unknown, which only this
                 the others get an error that does not say so, and it counts as a failure
 still unknown   what is left of that after the claims that have a `ref` were asked for again with
                 `if_exists="return"` and without faults; their answers then count in all other columns
-requests        requests for claims, for each row, without those that asked again
+requests        requests for claims that reached the server, for each row, without those that asked again
 look-ups        reads of the list, for each row, likewise
 
 One row can count in several columns: what is doubled may be reported as failed as well. What is in none was
-refused for good, and its caller told so.
+not taken, and its caller told that it failed.
 
 What is made equal for all: the token is good and its endpoint never fails; an attempt may take a second; at
 most 50 claims are under way; delays are a hundredth of what the policies say. Faults that take real time or
 much memory are left out. The callers of the others take a 2xx with JSON for a success, and its `id` for the
 claim's; any other status, and any exception, for a failure, as these clients do. The `ref` is in the body, so
 each attempt of each client carries the same one.
+
+The exit status is 1 where this library was wrong about a claim; each such claim is then written to stderr,
+with the faults that struck it.
 
 The adapters apply the policies that the other clients have by default, on httpx and in words of our own.
 """
@@ -517,7 +521,7 @@ LEGEND = """
 - misattributed: the caller was given an id that is not the row's though the ledger has one, or another's.
 - unknown: the caller was told that the outcome is unknown, which only this library does.
 - still unknown: the same after asking again, without faults, for those that have a ref.
-- requests, look-ups: requests for claims, and reads of the list, for each claim, without those that asked again.
+- requests, look-ups: requests for claims, and reads of the list, for each claim, without asking again.
 """
 
 

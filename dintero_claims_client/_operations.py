@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -50,12 +51,21 @@ class ClaimToSend:
     """Whether the ref was made here, so that no other caller can have used it."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class FoundClaim:
-    """A claim that was read: the model, and the JSON object it was made from."""
+    """A claim in a list: the JSON object, and the model that is made from it when somebody asks for it."""
 
-    claim: Claim
     raw: Mapping[str, Any]
+
+    @cached_property
+    def model(self) -> Claim | None:
+        """The model; None where the object is no claim."""
+        return _model(self.raw)
+
+    @property
+    def claim(self) -> Claim:
+        """The model of what is known to be a claim."""
+        return cast("Claim", self.model)
 
 
 class Operations:
@@ -169,12 +179,10 @@ class Operations:
         items = read_objects(answer.body) if answer.complete else None
         if items is None:
             return _unreadable(answer, "the answer is not a list of claims")
-        page: list[FoundClaim] = []
-        for raw in items:
-            model = _model(raw)
-            if model is None:
-                return _unreadable(answer, "the answer is a list of something else than claims")
-            page.append(FoundClaim(model, raw))
+        page = [FoundClaim(raw) for raw in items]
+        # Making models is most of the work, and only one of them is of use to who looks for one claim.
+        if not settling and any(found.model is None for found in page):
+            return _unreadable(answer, "the answer is a list of something else than claims")
         return Done(page)
 
     def _read_request(self, built: Mapping[str, Any]) -> EngineRequest:

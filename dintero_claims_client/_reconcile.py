@@ -71,7 +71,7 @@ async def find_by_ref(list_page: ListPage, ref: str) -> FoundClaim | ClaimsError
         if isinstance(page, ClaimsError):
             return deleted or page
         for found in page:
-            if found.raw.get("ref") == ref and usable_id(found.raw) is not None:
+            if found.raw.get("ref") == ref and usable_id(found.raw) is not None and found.model is not None:
                 if found.raw.get("deleted_at") is None:
                     return found
                 deleted = found
@@ -116,9 +116,13 @@ async def settle(
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
         existing = await find_by_ref(list_page, ref)
-        if isinstance(existing, FoundClaim) and _is_ours(claim, existing) and _lives(existing):
-            return Recovered(existing.claim)
-        return last.error
+        if isinstance(existing, FoundClaim):
+            if _is_ours(claim, existing) and _lives(existing):
+                return Recovered(existing.claim)
+            return last.error
+        if existing is Absence.WHOLE_LIST:
+            return last.error
+        return _unknown(last, before, ref, "the claim may have been taken", taken=None)
     found = await _look(ref, list_page, pause, again=conflict) if ref is not None else None
     if isinstance(found, FoundClaim):
         if not _is_ours(claim, found):

@@ -24,6 +24,10 @@ POINTS = {
 
 _EMPTY_LISTS = ("200-[]", "list-ends")
 
+_ELSEWHERE = ("301", "307", "308")
+"""They ask for the same request at another place, so they say that it was not executed here; a client can
+look behind that only where the claim has a ref."""
+
 # To a read or a request for a token these are final, and a client that gives up is right.
 _FINAL = (Kind.REFUSED, Kind.UNAUTHORIZED, Kind.GATEWAY)
 
@@ -40,7 +44,7 @@ class Seeded:
 
     `slow` and `heavy` are how often kinds that take time or memory are chosen, next to 1 for all others, and
     `refusals` the same for answers that end a claim: with 0 every claim comes to be taken, if its client goes
-    on. `hiding` allows lists that leave out claims, which no look-up sees through; what a client can only
+    on; `throttling` the same for 429, which slows a whole client down. `hiding` allows lists that leave out claims, which no look-up sees through; what a client can only
     look up is then not committed.
     """
 
@@ -54,6 +58,7 @@ class Seeded:
         slow: float = 0.0,
         heavy: float = 0.02,
         refusals: float = 1.0,
+        throttling: float = 1.0,
         hiding: bool = False,
         gap: float = 0.05,
     ) -> None:
@@ -64,6 +69,7 @@ class Seeded:
         self.slow = slow
         self.heavy = heavy
         self.refusals = refusals
+        self.throttling = throttling
         self.hiding = hiding
         self.gap = gap
         operations: tuple[Operation, ...] = ("claim", "token", "list", "get")
@@ -93,7 +99,18 @@ class Seeded:
 
     def describe(self) -> dict[str, Any]:
         """See `Plan`."""
-        names = ("seed", "rate", "rates", "attempts", "slow", "heavy", "refusals", "hiding", "gap")
+        names = (
+            "seed",
+            "rate",
+            "rates",
+            "attempts",
+            "slow",
+            "heavy",
+            "refusals",
+            "throttling",
+            "hiding",
+            "gap",
+        )
         return {"plan": "seeded", **{name: getattr(self, name) for name in names}}
 
     @classmethod
@@ -133,6 +150,8 @@ class Seeded:
             return True
         if request.operation != "claim":
             return False
+        if fault.commit and request.ref is None and fault.answer in _ELSEWHERE:
+            return True
         kind = FORMS[fault.answer].kind
         if kind is Kind.GATEWAY and (self.hiding if fault.commit else rng.random() >= self.refusals):
             return True
@@ -162,7 +181,8 @@ class Seeded:
 
     def _weight(self, form: Form) -> float:
         slow, heavy = self.slow if form.slow else 1.0, self.heavy if form.heavy else 1.0
-        return slow * heavy * (self.refusals if form.kind is Kind.REFUSED else 1.0)
+        kinds = {Kind.REFUSED: self.refusals, Kind.THROTTLED: self.throttling}
+        return slow * heavy * kinds.get(form.kind, 1.0)
 
 
 def rebuild(value: dict[str, Any]) -> Plan:

@@ -185,6 +185,37 @@ async def test_lists_that_never_tell(engine, server, plan, make_client, make_req
     assert len(plan.list) > 0
 
 
+LIST_TROUBLE = [
+    "500",
+    "400",
+    "403",
+    "404",
+    "409",
+    "429",
+    "200-{}",
+    "200-html",
+    "list-in-object",
+    "chunked-cut-off",
+]
+
+
+@pytest.mark.parametrize("form", ["303", "307", "460", "499"])
+@pytest.mark.parametrize("trouble", LIST_TROUBLE)
+async def test_a_gateways_refusal_that_cannot_be_looked_behind(
+    engine, server, plan, make_client, make_request, form, trouble
+):
+    """A gateway's refusal of a claim that was taken is unknown while the list cannot be read."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=2, base_delay=0.001))
+    plan.claim.append(answered(form, commit=True))
+    plan.list.extend([answered(trouble)] * 40)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (caught.value.status, len(server.ledger.claims)) == (int(form), 1)
+    plan.list.clear()
+    claim = await client.claim(make_request("order-1"), if_exists="return")
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+
+
 CALLERS = {"aiohttp": 10_000, "httpx": 2_000, "httpx2": 2_000}
 
 

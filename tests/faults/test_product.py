@@ -279,7 +279,7 @@ async def test_every_break_of_a_list(quiet, engine, fault):
     ids=lambda form: form.name,
 )
 async def test_every_form_of_token(quiet, quick_tokens, engine, form, ref):
-    """Whatever stands in the place of a token: the claim is taken once, or it is said that nothing was sent."""
+    """Whatever stands in the place of a token: the claim is taken once, or said not to have been sent."""
     for attempt in (1, 2, 3) if not form.heavy else (1,):
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(FaultServer())

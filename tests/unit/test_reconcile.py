@@ -2,7 +2,7 @@
 
 import pytest
 
-from dintero_claims_client import Claim, NoAnswerError
+from dintero_claims_client import NoAnswerError
 from dintero_claims_client._operations import FoundClaim
 from dintero_claims_client._reconcile import MAX_PAGES, Absence, find_by_ref, walk
 
@@ -19,7 +19,7 @@ class Pages:
         page = self.pages[min(len(self.asked), len(self.pages)) - 1]
         if isinstance(page, Exception):
             return page
-        return [FoundClaim(Claim.from_dict(raw), raw) for raw in page]
+        return [FoundClaim(raw) for raw in page]
 
 
 def _raw(n, **fields):
