@@ -16,7 +16,14 @@ from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._protocol import same_claim, usable_id
 from ._retry import Ambiguous, Failure, NotSent, Refused
-from .errors import APIStatusError, ClaimsError, NotSentError, OutcomeUnknownError, RefConflictError
+from .errors import (
+    APIStatusError,
+    ClaimsError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RefConflictError,
+)
 
 MAX_PAGES = 20
 PAGE_SIZE = 100
@@ -109,20 +116,17 @@ async def settle(
     # network repeated.
     in_doubt = before is not None or (conflict and (claim.minted or if_exists == "return"))
     if not in_doubt and not isinstance(last, Ambiguous):
-        if isinstance(last, NotSent) or not _is_of_a_gateway(last.error.status):
+        if isinstance(last, NotSent):
             return _plain_error(last, ref)
+        # Who asks for what exists may have claimed before, and that may be why this is refused.
+        again = if_exists == "return" and not claim.minted and last.error.status not in _ABOUT_THE_CALLER
+        if not again and not _is_of_a_gateway(last.error.status):
+            return last.error
         if ref is None:
-            if last.error.status in _NOT_EXECUTED_HERE:
+            if last.error.status in _NOT_EXECUTED_HERE or not _is_of_a_gateway(last.error.status):
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
-        existing = await find_by_ref(list_page, ref)
-        if isinstance(existing, FoundClaim):
-            if _is_ours(claim, existing) and _lives(existing):
-                return Recovered(existing.claim)
-            return last.error
-        if existing is Absence.WHOLE_LIST:
-            return last.error
-        return _unknown(last, before, ref, "the claim may have been taken", taken=None)
+        return await _look_behind(claim, ref, last, list_page)
     found = await _look(ref, list_page, pause, again=conflict) if ref is not None else None
     if isinstance(found, FoundClaim):
         if not _is_ours(claim, found):
@@ -135,6 +139,23 @@ async def settle(
             last, before, ref, "the ref is taken, and its claim could not be read to compare it", taken=True
         )
     return _unknown(last, before, ref, "the claim may have been taken", taken=None)
+
+
+async def _look_behind(
+    claim: ClaimToSend, ref: str, last: Refused, list_page: ListPage
+) -> Recovered | ClaimsError:
+    """Look whether a claim that is refused has been taken all the same."""
+    found = await find_by_ref(list_page, ref)
+    if isinstance(found, FoundClaim):
+        if _is_ours(claim, found) and _lives(found):
+            return Recovered(found.claim)
+        return last.error
+    if found is Absence.WHOLE_LIST:
+        return last.error
+    if isinstance(found, PermissionDeniedError) and isinstance(last.error, PermissionDeniedError):
+        # These credentials may do nothing at all, so they have not claimed before either.
+        return last.error
+    return _unknown(last, None, ref, "the claim may have been taken", taken=None)
 
 
 async def _look(
@@ -161,6 +182,9 @@ def _is_of_a_gateway(status: int) -> bool:
     return 300 <= status <= 399 or status in (460, 499)
 
 
+_ABOUT_THE_CALLER = (401, 429)
+"""Refusals that have nothing to do with the claim."""
+
 _NOT_EXECUTED_HERE = (301, 307, 308)
 """The redirects that ask for the same request elsewhere. After a POST 302 is used as 303 is."""
 
@@ -174,9 +198,7 @@ def _lives(found: FoundClaim) -> bool:
     return found.raw.get("deleted_at") is None
 
 
-def _plain_error(last: NotSent | Refused, ref: str | None) -> ClaimsError:
-    if isinstance(last, Refused):
-        return last.error
+def _plain_error(last: NotSent, ref: str | None) -> ClaimsError:
     return last.error or NotSentError(f"not sent: {last.reason}", ref=ref, retry_after=last.retry_after)
 
 

@@ -176,12 +176,14 @@ async def run_attempts(
     sleep: Callable[[float], Awaitable[None]],
     random: Callable[[], float],
     paid: bool = False,
+    reserve: float = 0.0,
 ) -> Ended[T]:
     """Attempt until it is done, may not be repeated, or does not fit into the time left.
 
     Every repetition is paid for from the `quota`. Where there is none left, a call that is in doubt waits
     for it, because its outcome is to be found out; any other ends, and is told when to come again. `paid`
-    where the first attempt was paid for too. Raises nothing of its own; `deadline` is a reading of `clock`.
+    where the first attempt was paid for too; `reserve` is how many seconds a call in doubt keeps for finding
+    out. Raises nothing of its own; `deadline` is a reading of `clock`.
     """
     count = 0
     before: Ambiguous | None = None
@@ -191,17 +193,18 @@ async def run_attempts(
         if isinstance(outcome, Done) or (isinstance(outcome, Refused) and not outcome.again):
             quota.succeed(repeated=paid or count > 1)
             return Ended(outcome, count, before)
+        in_doubt = before is not None or isinstance(outcome, Ambiguous)
         delay = next_delay(
             policy,
             outcome,
             count,
             repeatable=repeatable,
-            remaining=deadline - clock(),
+            remaining=deadline - clock() - (reserve if in_doubt else 0.0),
             randomness=random(),
         )
         if delay is None:
             return Ended(outcome, count, before)
-        if before is None and not isinstance(outcome, Ambiguous):
+        if not isinstance(outcome, Ambiguous) and before is None:
             if not quota.try_take():
                 return Ended(_told_when(outcome, quota.seconds_to_next), count, before)
             await sleep(delay)

@@ -51,6 +51,9 @@ T = TypeVar("T")
 
 _DEFAULT_RETRY = RetryPolicy()
 
+_LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
+"""What a call in doubt keeps of its time for looking its claim up: this share, at most so many seconds."""
+
 
 @attrs.frozen
 class ClientStats:
@@ -282,6 +285,7 @@ class ClaimsClient:
             lambda: opened.operations.claim(claim, deadline=deadline),
             deadline,
             repeatable=claim.ref is not None,
+            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - opened.loop.time())),
         )
         if isinstance(ended.last, Done):
             return ended.last.value
@@ -414,6 +418,7 @@ class ClaimsClient:
         *,
         repeatable: bool = True,
         paid: bool = False,
+        reserve: float = 0.0,
     ) -> Ended[T]:
         return await run_attempts(
             attempt,
@@ -425,6 +430,7 @@ class ClaimsClient:
             sleep=opened.sleep,
             random=random,
             paid=paid,
+            reserve=reserve,
         )
 
     async def _pause(self, opened: _Opened, looks: int, deadline: float) -> bool:

@@ -30,13 +30,16 @@ import httpx
 import httpx2
 
 from dintero_claims_client import (
+    AuthenticationError,
     Claim,
     ClaimDiscount,
     ClaimDiscountRef,
     ClaimRequest,
     ClaimsClient,
     ClaimsError,
+    NotSentError,
     OutcomeUnknownError,
+    RateLimitedError,
     RetryPolicy,
 )
 from faults.script import Queues
@@ -51,6 +54,10 @@ LEAST_SHARE = 0.3
 FIGURES = ("lost", "doubled", "misattributed", "refused", "unknown")
 
 POLICY = RetryPolicy(max_attempts=10, attempt_timeout=2.0, base_delay=0.01, max_delay=0.2)
+
+
+_SAYS_NOTHING = (OutcomeUnknownError, NotSentError, RateLimitedError, AuthenticationError)
+"""Ends of a second call that leave open what became of the first."""
 
 
 @dataclass
@@ -166,7 +173,7 @@ class Soak:
                 self.report.ended["unknown"] += 1
                 # As an application does; what is unknown even then is asked for at the end.
                 ended = await _claim(client, request, again=True)
-                if isinstance(ended, OutcomeUnknownError):
+                if isinstance(ended, _SAYS_NOTHING):
                     self._unknown.append(request)
                     continue
             else:

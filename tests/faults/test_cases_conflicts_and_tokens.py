@@ -185,6 +185,46 @@ async def test_lists_that_never_tell(engine, server, plan, make_client, make_req
     assert len(plan.list) > 0
 
 
+@pytest.mark.parametrize("timeout", [1.0, 3.0])
+async def test_a_call_keeps_time_to_look(engine, server, plan, make_client, make_request, timeout):
+    """A claim that was taken, and is answered with 503 for ever, is looked up before its time is over."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=10_000, base_delay=0.05, max_delay=0.1))
+    plan.claim.extend([answered("503", commit=True)] * 10_000)
+    claim = await client.claim(make_request("order-1"), timeout=timeout)
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+
+
+@pytest.mark.parametrize("form", ["400", "403", "404", "422", "301"])
+async def test_asking_again_is_refused_for_what_the_first_call_took(
+    engine, server, plan, make_client, make_request, form
+):
+    """A claim that an earlier call took is returned, although asking for it again is refused."""
+    client = await make_client(engine)
+    taken = await client.claim(make_request("order-1"))
+    plan.claim.append(answered(form))
+    again = await client.claim(make_request("order-1"), if_exists="return")
+    assert again.id == taken.id
+    plan.claim.append(answered(form))
+    with pytest.raises(APIStatusError):
+        await client.claim(make_request("order-2"), if_exists="return")
+    plan.claim.append(answered(form))
+    plan.list.extend([answered("500")] * 50)
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"), if_exists="return", timeout=1)
+    assert len(server.ledger.claims) == 1
+
+
+@pytest.mark.parametrize("form", ["401", "403", "429-retry-after-400-digits"])
+async def test_asking_again_without_the_right_to(engine, server, plan, make_client, make_request, form):
+    """A refusal that is about the caller is said as it is, also where the list is refused for it too."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=2, base_delay=0.001))
+    plan.claim.extend([answered(form)] * 2)
+    plan.list.extend([answered("403")] * 10)
+    with pytest.raises(APIStatusError) as caught:
+        await client.claim(make_request("order-1"), if_exists="return")
+    assert int(form[:3]) == caught.value.status
+
+
 LIST_TROUBLE = [
     "500",
     "400",

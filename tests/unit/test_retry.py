@@ -114,7 +114,7 @@ class World:
         self.sleeps.append(seconds)
         self.now += seconds
 
-    async def run(self, *, repeatable=True, deadline=160.0, paid=False):
+    async def run(self, *, repeatable=True, deadline=160.0, paid=False, reserve=0.0):
         return await run_attempts(
             self.attempt,
             policy=POLICY,
@@ -125,6 +125,7 @@ class World:
             sleep=self.sleep,
             random=lambda: 1.0,
             paid=paid,
+            reserve=reserve,
         )
 
 
@@ -156,6 +157,22 @@ async def test_the_loop_stays_inside_the_deadline():
     world = World(*[NotSent("x")] * 9)
     ended = await world.run(deadline=102.0)
     assert (ended.attempts, world.sleeps, world.now) == (2, [1.0], 101.0)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "attempts"),
+    [
+        ([NotSent("x")] * 2 + [Done(1)], 3),
+        ([THROTTLED] * 2 + [Done(1)], 3),
+        ([Ambiguous("lost")], 1),
+        ([NotSent("x"), Ambiguous("lost")], 2),
+    ],
+)
+async def test_a_call_in_doubt_keeps_time_to_find_out(outcomes, attempts):
+    """What is reserved is not used for repetitions by a call in doubt, and by any other it is."""
+    world = World(*outcomes)
+    ended = await world.run(deadline=104.5, reserve=3.5)
+    assert attempts == ended.attempts
 
 
 async def test_each_repetition_is_paid_for():
