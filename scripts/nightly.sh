@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# What takes too long for every change: the demonstration with many seeds, also with many faults.
-# Usage: scripts/nightly.sh [SEEDS]
+# What takes too long for every change: a million claims against random faults, the same on a caller's httpx client,
+# many arbitrary answers, the demonstration with many seeds, how well deadlines are kept, and the comparison.
+# Usage: scripts/nightly.sh [CLAIMS] [SEEDS]
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./scripts/bootstrap.sh
-seeds=${1:-50}
+claims=${1:-1000000}
+seeds=${2:-50}
+
+./scripts/soak.sh "$claims"
+for engine in httpx httpx2; do
+    ./scripts/soak.sh "$((claims / 50 + 1000))" --engine "$engine"
+done
+DINTERO_EXAMPLES=20 ./scripts/test.sh -q --timeout 3600 tests/faults/test_properties.py tests/unit/test_protocol_properties.py
 for rate in 0.1 0.3; do
     for seed in $(seq "$seeds"); do
         printf 'seed %s, fault rate %s: ' "$seed" "$rate"
         .venv/bin/dintero-claims demo --seed "$seed" --fault-rate "$rate" | tail -n 1
     done
 done
+.venv/bin/python benchmarks/deadlines.py
+.venv/bin/python benchmarks/reliability.py
