@@ -44,8 +44,8 @@ class Seeded:
 
     `slow` and `heavy` are how often kinds that take time or memory are chosen, next to 1 for all others, and
     `refusals` the same for answers that end a claim: with 0 every claim comes to be taken, if its client goes
-    on; `throttling` the same for 429, which slows a whole client down. `hiding` allows lists that leave out claims, which no look-up sees through; what a client can only
-    look up is then not committed.
+    on; `throttling` the same for 429, which slows a whole client down. `hiding` allows lists that leave out
+    claims, which no look-up sees through; what a client can only look up is then not committed.
     """
 
     def __init__(
