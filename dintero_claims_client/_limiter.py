@@ -68,7 +68,7 @@ class Limiter:
             return self._no_place(deadline)
         window = self._size if paused else self._pacing.window(self._clock())
         if (self._queue and not paused) or self._under_way >= window:
-            turn = self._queue.join(deadline=deadline)
+            turn = self._queue.join(deadline=deadline, spared=settling)
             self._admit()
             if not await turn:
                 return self._no_place(deadline)
@@ -95,11 +95,12 @@ class Limiter:
         """Let all callers pause: the server answered the request in this place by asking for it."""
         self._pacing.push_back(place.epoch, seconds=seconds, now=self._clock(), under_way=self._under_way)
         self._queue.dismiss(until=self._pacing.resume_at)
+        self._admit()
 
     def close(self) -> None:
         """Send away all that wait, and let nobody in any more."""
         self._closed = True
-        self._queue.dismiss(until=float("inf"))
+        self._queue.dismiss(until=float("inf"), all_of_them=True)
         self._stop_timer()
 
     def _leave(self) -> None:
@@ -115,6 +116,12 @@ class Limiter:
         while self._under_way < window and self._queue:
             self._under_way += 1
             self._queue.give_turn()
+        while (
+            not window
+            and self._under_way < self._size
+            and self._queue.give_spared_turn(until=self._pacing.resume_at)
+        ):
+            self._under_way += 1
         self._stop_timer()
         if self._queue and window < self._size:
             wait = max(self._pacing.resume_at - now, _LOOK_AGAIN if window else 0.0)

@@ -26,6 +26,7 @@ from ._protocol import (
     Verdict,
     answers,
     cap_body,
+    is_anothers,
     parse_retry_after,
     read_object,
     read_objects,
@@ -34,7 +35,7 @@ from ._protocol import (
     verdict,
 )
 from ._retry import Ambiguous, Done, Failure, NotSent, Refused, RetryPolicy
-from ._secrets import MaskedStr, scrub
+from ._secrets import MaskedStr, scrub, scrub_error
 from ._tokens import Token, TokenFailure, TokenSource
 from ._validation import check_claim, encode_body, invalid_extras, without_null
 from .errors import APIStatusError, InvalidClaimError
@@ -66,6 +67,15 @@ class FoundClaim:
     def claim(self) -> Claim:
         """The model of what is known to be a claim."""
         return cast("Claim", self.model)
+
+
+@attrs.frozen(eq=False)
+class _Answered:
+    """An answer, the token that it answers and may echo, and whether one with another token was refused."""
+
+    answer: EngineResponse
+    token: Token
+    replayed: bool = False
 
 
 class Operations:
@@ -124,35 +134,39 @@ class Operations:
 
     async def claim(self, claim: ClaimToSend, *, deadline: float) -> Done[Claim] | Failure:
         """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
-        answer = await self._exchange(claim.request, deadline=deadline, ref=claim.ref)
-        if not isinstance(answer, EngineResponse):
-            return answer
+        answered = await self._exchange(claim.request, deadline=deadline, ref=claim.ref)
+        if not isinstance(answered, _Answered):
+            return answered
+        answer = answered.answer
         if verdict(answer.status) is not Verdict.SUCCESS:
-            return self._failure(answer, claim=True, ref=claim.ref)
+            return self._failure(answered, claim=True, ref=claim.ref)
         raw = read_object(answer.body) if answer.complete else None
         if raw is None:
-            return _unreadable(answer, "the answer cannot be read")
-        if not answers(raw, ref=claim.ref, customer_id=claim.body["customer_id"]):
+            return _unreadable(answered, "the answer cannot be read")
+        if not answers(raw, ref=claim.ref, customer_id=claim.body["customer_id"]) or is_anothers(
+            raw, claim.body
+        ):
             await answer.drop()
-            return _unreadable(answer, "the answer is for another claim")
+            return _unreadable(answered, "the answer is for another claim")
         model = _model(raw) if usable_id(raw) is not None else None
-        return Done(model) if model is not None else _unreadable(answer, "the answer is not a claim")
+        return Done(model) if model is not None else _unreadable(answered, "the answer is not a claim")
 
     async def get(self, claim_id: str, *, deadline: float) -> Done[Claim] | Failure:
         """Attempt once to read a claim by its id."""
         built = get_claim._get_kwargs(self._account_id, claim_id)  # pyright: ignore[reportPrivateUsage]
-        answer = await self._exchange(self._read_request(built), deadline=deadline)
-        if not isinstance(answer, EngineResponse):
-            return answer
+        answered = await self._exchange(self._read_request(built), deadline=deadline)
+        if not isinstance(answered, _Answered):
+            return answered
+        answer = answered.answer
         if verdict(answer.status) is not Verdict.SUCCESS:
-            return self._failure(answer)
+            return self._failure(answered)
         raw = read_object(answer.body) if answer.complete else None
         claim = _model(raw) if raw is not None and usable_id(raw) is not None else None
         if claim is None:
-            return _unreadable(answer, "the answer is not a claim")
+            return _unreadable(answered, "the answer is not a claim")
         if claim.id != claim_id:
             await answer.drop()
-            return _unreadable(answer, "the answer is another claim")
+            return _unreadable(answered, "the answer is another claim")
         return Done(claim)
 
     async def list_page(
@@ -167,22 +181,23 @@ class Operations:
             limit=limit,
             **({} if starting_after is None else {"starting_after": starting_after}),
         )
-        answer = await self._exchange(self._read_request(built), deadline=deadline, settling=settling)
-        if not isinstance(answer, EngineResponse):
-            return answer
+        answered = await self._exchange(self._read_request(built), deadline=deadline, settling=settling)
+        if not isinstance(answered, _Answered):
+            return answered
+        answer = answered.answer
         if verdict(answer.status) is not Verdict.SUCCESS:
-            return self._failure(answer)
+            return self._failure(answered)
         if not answer.complete and len(answer.body) >= BODY_CAP and limit > 1:
             return await self.list_page(
                 limit=limit // 2, starting_after=starting_after, deadline=deadline, settling=settling
             )
         items = read_objects(answer.body) if answer.complete else None
         if items is None:
-            return _unreadable(answer, "the answer is not a list of claims")
+            return _unreadable(answered, "the answer is not a list of claims")
         page = [FoundClaim(raw) for raw in items]
         # Making models is most of the work, and only one of them is of use to who looks for one claim.
         if not settling and any(found.model is None for found in page):
-            return _unreadable(answer, "the answer is a list of something else than claims")
+            return _unreadable(answered, "the answer is a list of something else than claims")
         return Done(page)
 
     def _read_request(self, built: Mapping[str, Any]) -> EngineRequest:
@@ -198,24 +213,24 @@ class Operations:
         deadline: float,
         ref: str | None = None,
         settling: bool = False,
-    ) -> EngineResponse | Failure:
+    ) -> _Answered | Failure:
         """Send one request, when it is its turn, with a token that is good then."""
         place = await self._limiter.acquire(deadline=deadline, settling=settling)
         if isinstance(place, NoPlace):
             return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
-        answered = False
+        good = False
         try:
-            response = await self._send(request, deadline, ref)
-            if isinstance(response, tuple):
+            answered = await self._send(request, deadline, ref)
+            if isinstance(answered, _Answered) and answered.answer.status == 401:
                 # The server says so before it executes anything; a new token is all that it wants.
-                self._tokens.discard(response[1])
-                response = await self._send(request, deadline, ref)
-            if isinstance(response, tuple):
-                response = response[0]
-            answered = isinstance(response, EngineResponse) and not self._is_pushed_back(place, response)
-            return response
+                self._tokens.discard(answered.token)
+                answered = await self._send(request, deadline, ref)
+                if isinstance(answered, _Answered):
+                    answered = attrs.evolve(answered, replayed=True)
+            good = isinstance(answered, _Answered) and not self._is_pushed_back(place, answered.answer)
+            return answered
         finally:
-            self._limiter.release(place, answered=answered)
+            self._limiter.release(place, answered=good)
 
     def _is_pushed_back(self, place: Place, response: EngineResponse) -> bool:
         """Let all callers pause where the server asks this one to; say whether it does."""
@@ -224,15 +239,15 @@ class Operations:
             return False
         seconds = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
         if seconds is None and throttled:
-            seconds = self._policy.backoff(self._limiter.pushed_back_in_a_row + 1, 1.0)
+            # One alone is a reason to send less, and only more of them to send nothing for a while.
+            again = self._limiter.pushed_back_in_a_row
+            seconds = self._policy.backoff(again, 1.0) if again else 0.0
         if seconds is not None:
             self._limiter.push_back(place, seconds=seconds)
         return seconds is not None
 
-    async def _send(
-        self, request: EngineRequest, deadline: float, ref: str | None
-    ) -> EngineResponse | tuple[EngineResponse, Token] | Failure:
-        """Send with the token of the moment; a 401 comes with the token that it refuses."""
+    async def _send(self, request: EngineRequest, deadline: float, ref: str | None) -> _Answered | Failure:
+        """Send with the token of the moment."""
         token = await self._tokens.get(deadline=deadline)
         if isinstance(token, TokenFailure):
             error = token.make_error() if token.make_error is not None else None
@@ -255,21 +270,22 @@ class Operations:
             return NotSent(failure.reason, permanent=failure.permanent)
         except RequestMaybeSent as failure:
             return Ambiguous(failure.reason)
-        response = attrs.evolve(response, body=scrub(response.body, token.value))
-        return (response, token) if response.status == 401 else response
+        return _Answered(response, token)
 
     def _failure(
-        self, answer: EngineResponse, *, claim: bool = False, ref: str | None = None
+        self, answered: _Answered, *, claim: bool = False, ref: str | None = None
     ) -> Refused | Ambiguous:
+        answer, token = answered.answer, answered.token.value
         error = status_error(
             answer.status,
             answer.headers,
-            answer.body,
+            scrub(answer.body, token),
             now=datetime.now(UTC),
             ref=ref,
             # Only a claim has a ref that can conflict.
             cls=APIStatusError if answer.status == 409 and not claim else None,
         )
+        scrub_error(error, token)
         match verdict(answer.status):
             case Verdict.AMBIGUOUS:
                 return Ambiguous(
@@ -280,7 +296,7 @@ class Operations:
                     error=error,
                 )
             case said:
-                return Refused(error, again=said is Verdict.THROTTLED)
+                return Refused(error, again=said is Verdict.THROTTLED, replayed=answered.replayed)
 
 
 def _model(raw: Mapping[str, Any]) -> Claim | None:
@@ -312,5 +328,7 @@ def _are_refs(value: object) -> bool:
     return all(isinstance(item, ClaimDiscountRef) for item in cast("list[object]", value))
 
 
-def _unreadable(answer: EngineResponse, reason: str) -> Ambiguous:
-    return Ambiguous(reason, status=answer.status, body=cap_body(answer.body))
+def _unreadable(answered: _Answered, reason: str) -> Ambiguous:
+    # Not before: a token that is a common word would change what is believed.
+    body = scrub(answered.answer.body, answered.token.value)
+    return Ambiguous(reason, status=answered.answer.status, body=cap_body(body))

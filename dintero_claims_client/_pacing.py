@@ -1,7 +1,8 @@
 """How the client yields when the server asks it to slow down, and how it comes back: the rule alone.
 
-As TCP does: after a push-back one request at a time, then one more for each that is answered (which doubles
-them with each round trip) up to half of what was under way before, then one more for each round.
+Additive increase, multiplicative decrease, as TCP does: a push-back takes three tenths of what was under
+way, and the answers of each round trip give some of it back. Where the server named a time, or pushes back
+again and again, it begins anew with one request, and each answer lets one more go.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ whole of the server's wish; the others look again before next year."""
 RECOVERY_SECONDS = 10.0
 """How long after a pause everything is open again, also where nothing is answered: a few answers that do not
 come must not hold up everybody."""
+
+
+_KEPT = 0.7
+"""Of what was under way at a push-back. A half would let a few push-backs among many answers, which say
+little about the rate, take most of it."""
+
+_STEP = 0.05
+"""Of the ceiling, given back by the answers of one round trip."""
 
 
 class Pacing:
@@ -48,18 +57,23 @@ class Pacing:
         return self._ceiling
 
     def push_back(self, epoch: int, *, seconds: float, now: float, under_way: int) -> None:
-        """Pause for so many seconds, and begin again with one request; `epoch` is when it was sent."""
+        """Pause for so many seconds, and let less be under way after; `epoch` is when it was sent."""
+        if now >= self.resume_at:
+            self.told_until = now
         self.told_until = max(self.told_until, now + seconds)
         self.resume_at = max(self.resume_at, now + min(seconds, LONGEST_PAUSE))
         if epoch == self.epoch:
             self.epoch += 1
             self.in_a_row += 1
-            self._threshold = max(1.0, under_way / 2)
-            self._window = 1.0
+            self._threshold = max(1.0, _KEPT * min(under_way, self._window))
+            self._window = self._threshold if seconds <= 0 and self.in_a_row == 1 else 1.0
 
     def answered(self, epoch: int) -> None:
         """Count a request that was not pushed back."""
-        if epoch == self.epoch and self.is_narrowed:
-            self.in_a_row = 0
-            step = 1.0 if self._window < self._threshold else 1.0 / self._window
+        if epoch != self.epoch:
+            return
+        self.in_a_row = 0
+        if self.is_narrowed:
+            slow_start = self._window < self._threshold
+            step = 1.0 if slow_start else max(1.0, _STEP * self._ceiling) / self._window
             self._window = min(float(self._ceiling), self._window + step)

@@ -215,6 +215,18 @@ def answers(claim: Mapping[str, Any], *, ref: str | None, customer_id: str) -> b
     return (said_ref is None or said_ref == ref) and (said_customer is None or said_customer == customer_id)
 
 
+def is_anothers(claim: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Say whether an answer that names neither a ref nor a customer shows discounts that were not claimed."""
+    if claim.get("ref") is not None or claim.get("customer_id") is not None:
+        return False
+    shown = claim.get("discounts")
+    if not isinstance(shown, list):
+        return False
+    items = cast("list[object]", shown)
+    readable = all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items)  # pyright: ignore[reportUnknownMemberType]
+    return bool(items) and readable and not same_claim(sent, claim)
+
+
 def same_claim(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     """Say whether a claim read back is the one that was sent, by all that the server shows of it.
 
@@ -222,7 +234,7 @@ def same_claim(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     second, because servers store them with less precision; lists are compared in any order.
     """
     at = found.get("purchase_at")
-    if at is not None and not _same_time(sent["purchase_at"], at):
+    if at is not None and not _same_time(sent.get("purchase_at"), at):
         return False
     try:
         return _covers(sent, {name: value for name, value in found.items() if name != "purchase_at"})

@@ -55,7 +55,7 @@ class RetryQuota:
         """Take a repetition, waiting for one until the deadline; False when none came."""
         if self.try_take():
             return True
-        if self._closed:
+        if self._closed or self._clock() >= deadline:
             return False
         turn = self._queue.join(deadline=deadline)
         self._serve()
@@ -74,7 +74,7 @@ class RetryQuota:
     def close(self) -> None:
         """Send away all that wait, and let nobody wait any more."""
         self._closed = True
-        self._queue.dismiss(until=float("inf"))
+        self._queue.dismiss(until=float("inf"), all_of_them=True)
         self._stop_timer()
 
     def _put_back(self) -> None:

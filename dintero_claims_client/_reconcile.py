@@ -6,6 +6,7 @@ walk through the list, with bounds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from typing import Literal
@@ -67,25 +68,29 @@ class Absence(Enum):
     BOUND_REACHED = "the pages that were read have none"
 
 
-async def find_by_ref(list_page: ListPage, ref: str) -> FoundClaim | ClaimsError | Absence:
-    """Look for the claim with this ref, for one that is not deleted before one that is.
+async def find_by_ref(
+    list_page: ListPage, ref: str, *, is_ours: Callable[[FoundClaim], bool] = lambda _: True
+) -> FoundClaim | ClaimsError | Absence:
+    """Look for the claim with this ref: ours before another's, and one that lives before one that is deleted.
 
     Reads at most `MAX_PAGES` pages.
     """
-    deleted: FoundClaim | None = None
+    best: FoundClaim | None = None
     pages = 0
     async for page in walk(list_page, page_size=PAGE_SIZE):
         if isinstance(page, ClaimsError):
-            return deleted or page
+            return best or page
         for found in page:
             if found.raw.get("ref") == ref and usable_id(found.raw) is not None and found.model is not None:
-                if found.raw.get("deleted_at") is None:
+                ours = is_ours(found)
+                if ours and _lives(found):
                     return found
-                deleted = found
+                if best is None or (ours and not is_ours(best)):
+                    best = found
         pages += 1
         if pages == MAX_PAGES:
-            return deleted or Absence.BOUND_REACHED
-    return deleted or Absence.WHOLE_LIST
+            return best or Absence.BOUND_REACHED
+    return best or Absence.WHOLE_LIST
 
 
 @attrs.frozen
@@ -100,6 +105,7 @@ async def settle(
     last: Failure,
     before: Ambiguous | None,
     *,
+    refused_before: bool,
     if_exists: Literal["raise", "return"],
     list_page: ListPage,
     pause: Callable[[int], Awaitable[bool]],
@@ -107,14 +113,16 @@ async def settle(
     """Say what became of a claim whose last attempt did not bring its answer.
 
     `before` is the last attempt before that may have been taken: a refusal is believed only when there is
-    none. `pause` waits before another look, given the number of the one before, and says whether there is
-    to be one.
+    none. `refused_before` where an attempt before was refused: a conflict may be with that one. `pause`
+    waits before another look, given the number of the one before, and says whether there is to be one.
     """
     ref = claim.ref
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
     # Nobody else can have used a ref that was made here, so its conflict is with an own request that the
     # network repeated.
-    in_doubt = before is not None or (conflict and (claim.minted or if_exists == "return"))
+    in_doubt = before is not None or (
+        conflict and ref is not None and (claim.minted or refused_before or if_exists == "return")
+    )
     if not in_doubt and not isinstance(last, Ambiguous):
         if isinstance(last, NotSent):
             return _plain_error(last, ref)
@@ -126,8 +134,8 @@ async def settle(
             if last.error.status in _NOT_EXECUTED_HERE or not _is_of_a_gateway(last.error.status):
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
-        return await _look_behind(claim, ref, last, list_page)
-    found = await _look(ref, list_page, pause, again=conflict) if ref is not None else None
+        return await _look_behind(claim, ref, last, list_page, pause)
+    found = await _look(claim, ref, list_page, pause) if ref is not None else None
     if isinstance(found, FoundClaim):
         if not _is_ours(claim, found):
             return _conflict(last, ref)
@@ -142,10 +150,16 @@ async def settle(
 
 
 async def _look_behind(
-    claim: ClaimToSend, ref: str, last: Refused, list_page: ListPage
+    claim: ClaimToSend,
+    ref: str,
+    last: Refused,
+    list_page: ListPage,
+    pause: Callable[[int], Awaitable[bool]],
 ) -> Recovered | ClaimsError:
     """Look whether a claim that is refused has been taken all the same."""
-    found = await find_by_ref(list_page, ref)
+    # A gateway may have asked just now, and a list may lag behind that; an earlier call is long in the list.
+    most = _LOOKS_BEHIND_A_GATEWAY if _is_of_a_gateway(last.error.status) else 1
+    found = await _look(claim, ref, list_page, pause, most=most)
     if isinstance(found, FoundClaim):
         if _is_ours(claim, found) and _lives(found):
             return Recovered(found.claim)
@@ -159,19 +173,29 @@ async def _look_behind(
 
 
 async def _look(
-    ref: str, list_page: ListPage, pause: Callable[[int], Awaitable[bool]], *, again: bool
+    claim: ClaimToSend,
+    ref: str,
+    list_page: ListPage,
+    pause: Callable[[int], Awaitable[bool]],
+    *,
+    most: float = math.inf,
 ) -> FoundClaim | ClaimsError | Absence:
-    """Look for a claim; again while it must be there and the whole list does not show it yet.
+    """Look for a claim; again while the whole list does not show it, which may lag behind.
 
     Also again where the list is refused for no reason that a list has, because such an answer may be one to
     another request.
     """
     looks = 1
-    found = await find_by_ref(list_page, ref)
-    while ((again and found is Absence.WHOLE_LIST) or type(found) is APIStatusError) and await pause(looks):
+    while True:
+        found = await find_by_ref(list_page, ref, is_ours=lambda one: _is_ours(claim, one))
+        if found is not Absence.WHOLE_LIST and type(found) is not APIStatusError:
+            return found
+        if (looks >= most and found is Absence.WHOLE_LIST) or not await pause(looks):
+            return found
         looks += 1
-        found = await find_by_ref(list_page, ref)
-    return found
+
+
+_LOOKS_BEHIND_A_GATEWAY = 4
 
 
 def _is_of_a_gateway(status: int) -> bool:

@@ -89,10 +89,14 @@ class NotSent:
 
 @attrs.frozen
 class Refused:
-    """The server answered and did not execute the request; `again` where it asks to come back later."""
+    """The server answered and did not execute the request; `again` where it asks to come back later.
+
+    `replayed` where the request was sent before in the same attempt, with a token that was refused.
+    """
 
     error: APIStatusError
     again: bool = False
+    replayed: bool = False
 
     @property
     def retry_after(self) -> float | None:
@@ -118,11 +122,15 @@ Failure = NotSent | Refused | Ambiguous
 
 @attrs.frozen
 class Ended(Generic[T]):
-    """How a call's attempts ended: the last, how many there were, and the last ambiguous one before."""
+    """How a call's attempts ended: the last, how many there were, and the last ambiguous one before.
+
+    `refused_before` where the request was sent, and refused, before the last time.
+    """
 
     last: Done[T] | Failure
     attempts: int
     before: Ambiguous | None
+    refused_before: bool = False
 
 
 def next_delay(
@@ -187,12 +195,16 @@ async def run_attempts(
     """
     count = 0
     before: Ambiguous | None = None
+    refused = False
     while True:
         count += 1
         outcome = await attempt()
         if isinstance(outcome, Done) or (isinstance(outcome, Refused) and not outcome.again):
             quota.succeed(repeated=paid or count > 1)
-            return Ended(outcome, count, before)
+            return Ended(
+                outcome, count, before, refused or (isinstance(outcome, Refused) and outcome.replayed)
+            )
+        refused = refused or isinstance(outcome, Refused)
         in_doubt = before is not None or isinstance(outcome, Ambiguous)
         delay = next_delay(
             policy,
@@ -205,9 +217,12 @@ async def run_attempts(
         if delay is None:
             return Ended(outcome, count, before)
         if not isinstance(outcome, Ambiguous) and before is None:
-            if not quota.try_take():
+            # Taken only after the wait: who is cancelled in it has sent nothing.
+            if quota.seconds_to_next > 0:
                 return Ended(_told_when(outcome, quota.seconds_to_next), count, before)
             await sleep(delay)
+            if not quota.try_take():
+                return Ended(_told_when(outcome, quota.seconds_to_next), count, before)
         else:
             await sleep(delay)
             if not await quota.take(deadline=deadline):

@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
-from .errors import ConfigurationError
+from .errors import APIStatusError, ConfigurationError
 
 MASK = "[secret]"
 
 SecretSource = str | Callable[[], str | Awaitable[str]]
 
 
+_LEAST = 4
+"""Characters; what is shorter is no secret, and blotting it out would leave nothing to read."""
+
+
 def scrub(body: bytes, *secrets: str) -> bytes:
-    """Blot secrets out of an answer: servers echo what they were sent."""
+    """Blot secrets out of an answer: servers echo what they were sent, also escaped as JSON."""
     for secret in secrets:
-        body = body.replace(secret.encode(), MASK.encode())
+        for form in _forms(secret):
+            body = body.replace(form.encode(), MASK.encode())
     return body
+
+
+def scrub_error(error: APIStatusError, *secrets: str) -> None:
+    """Blot secrets out of what an error shows of an answer after it was decoded."""
+
+    def blot(value: object) -> Any:  # noqa: ANN401 - whatever JSON holds
+        if isinstance(value, str):
+            for secret in secrets:
+                for form in _forms(secret):
+                    value = value.replace(form, MASK)
+            return value
+        if isinstance(value, dict):
+            return {blot(name): blot(one) for name, one in cast("dict[str, object]", value).items()}
+        if isinstance(value, list):
+            return [blot(one) for one in cast("list[object]", value)]
+        return value
+
+    error.args = tuple(blot(one) for one in error.args)
+    error.message, error.code, error.request_id = (
+        blot(error.message),
+        blot(error.code),
+        blot(error.request_id),
+    )
+    try:
+        error.errors = tuple(blot(dict(one)) for one in error.errors)
+    except RecursionError:
+        # Nobody reads what is nested so deep.
+        error.errors = ()
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it is, and as JSON may write it."""
+    if len(secret) < _LEAST:
+        return set()
+    escaped = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return escaped | {form.replace("/", "\\/") for form in escaped}
 
 
 class MaskedStr(str):

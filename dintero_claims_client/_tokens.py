@@ -20,7 +20,7 @@ from ._protocol import (
     usable_token,
     verdict,
 )
-from ._secrets import MaskedStr, Secret, scrub
+from ._secrets import MaskedStr, Secret, scrub, scrub_error
 from .errors import AuthenticationError, ClaimsError, ConfigurationError
 
 EARLY_SECONDS = 60.0
@@ -136,7 +136,7 @@ class TokenEndpoint:
         again = said in (Verdict.AMBIGUOUS, Verdict.THROTTLED)
 
         def make_error() -> ClaimsError:
-            return status_error(
+            error = status_error(
                 response.status,
                 response.headers,
                 # What holds a token, or may hold one, is not kept, whatever its status.
@@ -154,6 +154,8 @@ class TokenEndpoint:
                     else "the token endpoint is in trouble",
                 ),
             )
+            scrub_error(error, secret, basic)
+            return error
 
         return TokenFailure(
             f"the token endpoint answered {response.status}",
@@ -184,11 +186,26 @@ class TokenSource:
         self._failure: TokenFailure | None = None
         self._failures = 0
         self._next_fetch = float("-inf")
+        self._pause: asyncio.Future[None] | None = None
         self._closed = False
         self.fetches = 0
 
     async def get(self, *, deadline: float) -> Token | TokenFailure:
-        """Return a token, waiting for a fetch until the deadline (a reading of the event loop's clock)."""
+        """Return a token, waiting for a fetch until the deadline (a reading of the event loop's clock).
+
+        After a fetch that failed all wait for the next one, unless it is beyond their deadline: to have no
+        token is no attempt at a claim, and is not paid for as one.
+        """
+        while True:
+            result = await self.get_now(deadline=deadline)
+            now = self._clock()
+            if isinstance(result, Token) or result.final or max(self._next_fetch, now) >= deadline:
+                return result
+            if now < self._next_fetch:
+                await self._until_next_fetch(now)
+
+    async def get_now(self, *, deadline: float) -> Token | TokenFailure:
+        """Return a token, or what became of the last fetch, or of one that is under way."""
         token, now = self._token, self._clock()
         if token is not None and now < token.expires_at:
             # One that is about to expire is still good: nobody waits for its successor.
@@ -214,6 +231,20 @@ class TokenSource:
                 raise
             return TokenFailure("the fetch of the access token was cancelled", final=self._closed)
 
+    async def _until_next_fetch(self, now: float) -> None:
+        """Wait until the next fetch may be made, or the source is closed."""
+        if self._pause is None:
+            self._pause = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(self._next_fetch - now, self._end_pause, self._pause)
+        # One timer for all; the shield keeps a cancelled caller from ending it for the others.
+        await asyncio.shield(self._pause)
+
+    def _end_pause(self, pause: asyncio.Future[None]) -> None:
+        if not pause.done():
+            pause.set_result(None)
+        if self._pause is pause:
+            self._pause = None
+
     def discard(self, token: Token) -> None:
         """Forget this token, which the server refused; a newer one stays."""
         if self._token is not None and self._token.value == token.value:
@@ -223,6 +254,8 @@ class TokenSource:
     async def aclose(self) -> None:
         """Stop a fetch that is under way; those that wait for it are told so."""
         self._closed = True
+        if self._pause is not None:
+            self._end_pause(self._pause)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -136,6 +136,7 @@ def _check_discounts(value: object) -> None:
         field = f"discounts[{index}]"
         if not isinstance(discount, ClaimDiscount):
             raise InvalidClaimError(field, "must be a ClaimDiscount", shape(discount))
+        _check_extras(field, discount.additional_properties, ("id", "refs"))
         if not _absent(discount.id):
             _check_text(f"{field}.id", discount.id)
         _check_refs(f"{field}.refs", discount.refs)
@@ -150,11 +151,24 @@ def _check_refs(field: str, value: object) -> None:
         item = f"{field}[{index}]"
         if not isinstance(ref, ClaimDiscountRef):
             raise InvalidClaimError(item, "must be a ClaimDiscountRef", shape(ref))
+        _check_extras(item, ref.additional_properties, ("id", "amount", "usage"))
         if not _absent(ref.id):
             _check_text(f"{item}.id", ref.id)
         for name, number in (("amount", ref.amount), ("usage", ref.usage)):
             if not _absent(number):
                 _check_integer(f"{item}.{name}", number)
+
+
+def _check_extras(field: str, extras: object, known: tuple[str, ...]) -> None:
+    """Check the names of additional fields: as one of those a known field would get past its rules."""
+    names = cast("dict[object, object]", extras) if isinstance(extras, dict) else {}
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidClaimError(field, "must have additional fields whose names are text", shape(name))
+        if name in known:
+            raise InvalidClaimError(
+                f"{field}.{name}", "must be set as an attribute", "an additional field of this name"
+            )
 
 
 def _check_integer(field: str, value: object) -> None:

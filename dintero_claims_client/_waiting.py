@@ -8,11 +8,14 @@ from collections.abc import Callable, Coroutine
 
 import attrs
 
+_MANY = 1000
+
 
 @attrs.frozen(eq=False)
 class _Waiter:
     turn: asyncio.Future[bool]
     deadline: float
+    spared: bool
 
 
 class WaitQueue:
@@ -33,13 +36,17 @@ class WaitQueue:
             self._waiters.popleft()
         return bool(self._waiters)
 
-    def join(self, *, deadline: float) -> Coroutine[None, None, bool]:
+    def join(self, *, deadline: float, spared: bool = False) -> Coroutine[None, None, bool]:
         """Join the queue now; what is returned waits for the turn, and must be awaited.
 
-        It gives False when no turn came before the deadline, or none is to come.
+        It gives False when no turn came before the deadline, or none is to come. Who is `spared` is not sent
+        away before its deadline, and can be given a turn before its time.
         """
+        if len(self._waiters) > 2 * self.waiting + _MANY:
+            # Those that left stay in the queue until they come to its head, which may be never.
+            self._waiters = deque(waiter for waiter in self._waiters if not waiter.turn.done())
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiters.append(_Waiter(turn, deadline))
+        self._waiters.append(_Waiter(turn, deadline, spared))
         return self._wait(turn, deadline)
 
     async def _wait(self, turn: asyncio.Future[bool], deadline: float) -> bool:
@@ -61,8 +68,16 @@ class WaitQueue:
         """Give the first that waits its turn; somebody must be waiting."""
         self._waiters.popleft().turn.set_result(True)
 
-    def dismiss(self, *, until: float) -> None:
-        """Send away those whose deadline is not after `until`."""
+    def give_spared_turn(self, *, until: float) -> bool:
+        """Give a turn to the first spared one whose deadline is not after `until`; False if there is none."""
         for waiter in self._waiters:
-            if waiter.deadline <= until and not waiter.turn.done():
+            if waiter.spared and waiter.deadline <= until and not waiter.turn.done():
+                waiter.turn.set_result(True)
+                return True
+        return False
+
+    def dismiss(self, *, until: float, all_of_them: bool = False) -> None:
+        """Send away those whose deadline is not after `until`; the spared only where it is all of them."""
+        for waiter in self._waiters:
+            if waiter.deadline <= until and not waiter.turn.done() and (all_of_them or not waiter.spared):
                 waiter.turn.set_result(False)

@@ -81,6 +81,7 @@ class _Opened:
     engine: Engine
     limiter: Limiter
     quota: RetryQuota
+    read_quota: RetryQuota
     tokens: TokenSource
     operations: Operations
     sleepers: set[asyncio.Future[None]] = attrs.field(factory=set[asyncio.Future[None]])
@@ -215,6 +216,7 @@ class ClaimsClient:
             for sleeper in opened.sleepers:
                 _wake(sleeper)
             opened.quota.close()
+            opened.read_quota.close()
             opened.limiter.close()
             try:
                 await opened.tokens.aclose()
@@ -285,6 +287,7 @@ class ClaimsClient:
             lambda: opened.operations.claim(claim, deadline=deadline),
             deadline,
             repeatable=claim.ref is not None,
+            for_claim=True,
             reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - opened.loop.time())),
         )
         if isinstance(ended.last, Done):
@@ -293,6 +296,7 @@ class ClaimsClient:
             claim,
             ended.last,
             ended.before,
+            refused_before=ended.refused_before,
             if_exists=if_exists,
             list_page=self._page_reader(opened, lambda: deadline, settling=True),
             pause=lambda looks: self._pause(opened, looks, deadline),
@@ -402,8 +406,9 @@ class ClaimsClient:
             policy=settings.retry,
             clock=loop.time,
         )
-        quota = RetryQuota(clock=loop.time)
-        return _Opened(os.getpid(), loop, engine, limiter, quota, tokens, operations)
+        # Reads that fail must not take the claims' repetitions.
+        quota, read_quota = RetryQuota(clock=loop.time), RetryQuota(clock=loop.time)
+        return _Opened(os.getpid(), loop, engine, limiter, quota, read_quota, tokens, operations)
 
     def _deadline(self, opened: _Opened, timeout: float | None) -> float:
         return opened.loop.time() + (
@@ -417,6 +422,7 @@ class ClaimsClient:
         deadline: float,
         *,
         repeatable: bool = True,
+        for_claim: bool = False,
         paid: bool = False,
         reserve: float = 0.0,
     ) -> Ended[T]:
@@ -425,7 +431,7 @@ class ClaimsClient:
             policy=self._settings.retry,
             repeatable=repeatable,
             deadline=deadline,
-            quota=opened.quota,
+            quota=opened.quota if for_claim else opened.read_quota,
             clock=opened.loop.time,
             sleep=opened.sleep,
             random=random,
@@ -447,6 +453,8 @@ class ClaimsClient:
     ) -> ListPage:
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
             deadline = deadline_of()
+            if settling and opened.loop.time() >= deadline:
+                return NotSentError("no time was left to look the claim up")
             # A look for a claim is one more request that a failure has caused, as a repetition is.
             paid = settling and starting_after is None
             if paid and not await opened.quota.take(deadline=deadline):
@@ -458,6 +466,7 @@ class ClaimsClient:
                         limit=limit, starting_after=starting_after, deadline=deadline, settling=settling
                     ),
                     deadline,
+                    for_claim=settling,
                     paid=paid,
                 )
             )

@@ -77,13 +77,22 @@ def _is_readable(transport: asyncio.Transport | None) -> bool:
 
 
 class _Response(aiohttp.ClientResponse):
-    """An answer that remembers its connection, which aiohttp gives back to the pool with the last byte."""
+    """An answer that remembers its connection, which aiohttp gives back to the pool with the last byte.
+
+    `early` where it came before the request was written. The rest of that is not sent then: aiohttp would go
+    on writing it, and the server could execute what it has refused.
+    """
 
     transport: asyncio.Transport | None = None
+    early = False
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         self.transport = connection.transport
-        return await super().start(connection)
+        response = await super().start(connection)
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.early = True
+            self.transport.abort()
+        return response
 
 
 class AiohttpEngine:
@@ -151,6 +160,8 @@ class AiohttpEngine:
             # It came before there was a question.
             response.close()
             raise RequestNotSent("an answer came before the request was sent")
+        if response.early and 200 <= response.status <= 299:
+            raise RequestMaybeSent("an answer came before the request was sent")
         answer, whole = await self._read(response, request.body_cap, deadline)
         content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
 

@@ -75,6 +75,10 @@ class HttpxEngine:
                 # The caller's client may follow redirects and add credentials of its own.
                 response = await self._client.send(outgoing, stream=True, auth=None, follow_redirects=False)
         except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # Not the call was cancelled, but something inside the caller's client.
+                raise _verdict(RuntimeError("cancelled"), mark) from None
             # httpcore's frames hold the headers as bytes, and a traceback can be printed with its locals.
             raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import logging
 import pickle
 
@@ -177,3 +178,43 @@ def test_the_environment_shows_no_secret(monkeypatch):
     with pytest.raises(ConfigurationError) as caught:
         ClaimsClient.from_env()
     assert is_clean(shown(caught.value)), shown(caught.value)
+
+
+async def test_an_echo_in_other_words(engine, make_client, make_request):
+    """A secret that comes back escaped, or in a header, is blotted out of the error all the same."""
+    from support.fake_server import FakeServer
+
+    secret = f'{SECRET}/p"q\u00e4'
+    for escape in (lambda text: text, lambda text: text.replace("/", "\\/")):
+        async with FakeServer() as server:
+            client = await make_client(engine, base_url=server.base_url, client_secret=secret)
+            body = escape(json.dumps({"error": {"message": f"bad {secret}", "code": secret}}))
+            server.on_token.append(Answer(401, body.encode(), {"X-Request-Id": "request-1"}))
+            with pytest.raises(ClaimsError) as caught:
+                await client.claim(make_request("order-1"))
+            assert (caught.value.message, caught.value.code) == ("bad [secret]", "[secret]")
+            assert SECRET not in shown(caught.value)
+        async with FakeServer() as server:
+            token = f"{TOKEN}/x"
+            client = await make_client(engine, base_url=server.base_url)
+            server.on_token.append(json_answer({"access_token": token}))
+            echo = escape(json.dumps({"error": {"message": token, "errors": [{"token": [token]}]}}))
+            server.on_claim.append(Answer(400, echo.encode(), {"X-Request-Id": token}))
+            with pytest.raises(ClaimsError) as caught:
+                await client.claim(make_request("order-1"))
+            assert (caught.value.message, caught.value.request_id) == ("[secret]", "[secret]")
+            assert caught.value.errors == ({"token": ["[secret]"]},)
+
+
+@pytest.mark.parametrize("token", ["item", "item-1", "1", "customer", "order-1", "id"])
+async def test_a_token_that_is_a_common_word(engine, server, make_client, make_request, token):
+    """What is believed of an answer does not depend on what the token is."""
+    server.give_token = lambda incoming: (
+        server.good_tokens.add(token),
+        json_answer({"access_token": token}),
+    )[1]
+    client = await make_client(engine)
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert claim.discounts[0].refs[0].id == "item-1"
+    assert (claim.ref, claim.customer_id) == ("order-1", "customer-1")

@@ -128,7 +128,7 @@ async def test_what_is_said_of_a_token_endpoint_without_words(
     client = await make_client(retry=RetryPolicy(max_attempts=1))
     server.on_token.append(Answer(status))
     with pytest.raises(ClaimsError, match=words):
-        await client.claim(make_request())
+        await client.claim(make_request(), timeout=0.5)
 
 
 class _Refusing:

@@ -351,6 +351,42 @@ async def test_a_body_that_stalls(engine, server):
     assert loop.time() - began >= 1
 
 
+@pytest.mark.parametrize("status", [200, 413])
+async def test_an_answer_in_the_middle_of_the_upload_ends_it(status):
+    """After an answer before the whole request the rest is not sent, so that it cannot be executed."""
+    got = 0
+    gone = asyncio.Event()
+
+    async def serve(reader, writer):
+        nonlocal got
+        got += len(await reader.readexactly(3000))
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                got += len(piece)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(serve, sock=listening, limit=1024)
+    size = 500_000
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    async with server, _engine("aiohttp") as sender, asyncio.timeout(30):
+        deadline = asyncio.get_running_loop().time() + 20
+        sending = sender.send(EngineRequest("POST", url, {}, b"x" * size), deadline=deadline)
+        if status == 200:
+            with pytest.raises(RequestMaybeSent):
+                await sending
+        else:
+            assert (await sending).status == 413
+        await gone.wait()
+    assert got < size
+
+
 async def test_switching_protocols_leaves_nothing_open(engine, server):
     """An answer of 101, which nobody asked for, comes back as its status, and its connection is let go."""
     switching = b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"

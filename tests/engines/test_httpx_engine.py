@@ -1,5 +1,6 @@
 """The engine on a caller's httpx.AsyncClient: what the caller's own settings may not change."""
 
+import asyncio
 import gzip
 
 import httpx
@@ -52,7 +53,9 @@ async def test_credentials_redirects_and_timeouts_of_the_callers_client(api, mak
             await client.claim(make_request())
     request = route.calls.last.request
     assert request.headers["Authorization"] == "Bearer token-1"
-    assert request.extensions["timeout"] == {"connect": None, "read": None, "write": None, "pool": None}
+    timeouts = dict(request.extensions["timeout"])
+    assert timeouts.pop("connect") > 1
+    assert timeouts == {"read": None, "write": None, "pool": None}
     assert not elsewhere.called
 
 
@@ -241,3 +244,19 @@ async def test_the_sandbox_in_process(make_request):
         claim = await client.claim(make_request("order-1"))
         assert claim == await client.get_claim(claim.id)
         assert (len(sandbox.ledger.claims), sandbox.ledger.arrivals["order-1"]) == (1, 2)
+
+
+async def test_a_cancellation_inside_the_callers_client(make_request):
+    """Something that is cancelled inside the caller's client does not cancel the call."""
+
+    async def answer(request):
+        if request.url.path.endswith("/auth/token"):
+            return httpx.Response(200, json={"access_token": "token-1", "expires_in": 60})
+        raise asyncio.CancelledError
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http_client,
+        _client(http_client, retry=RetryPolicy(max_attempts=2, base_delay=0.001)) as client,
+    ):
+        with pytest.raises(OutcomeUnknownError):
+            await client.claim(make_request("order-1"), timeout=1)

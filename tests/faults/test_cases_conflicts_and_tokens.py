@@ -225,6 +225,70 @@ async def test_asking_again_without_the_right_to(engine, server, plan, make_clie
     assert int(form[:3]) == caught.value.status
 
 
+@pytest.mark.parametrize("form", ["401", "429-retry-after-0"])
+async def test_a_refusal_after_the_commit_and_then_a_conflict(
+    engine, server, plan, make_client, make_request, form
+):
+    """A conflict after an earlier sending of the same call may be with that one, and is looked up."""
+    client = await make_client(engine)
+    plan.claim.append(answered(form, commit=True))
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+    server.ledger.commit(make_request("order-2", customer_id="somebody-else").to_dict())
+    plan.claim.append(answered(form))
+    with pytest.raises(RefConflictError):
+        await client.claim(make_request("order-2"))
+
+
+@pytest.mark.parametrize("form", ["302", "303", "460", "499"])
+async def test_a_gateway_gave_up_and_the_list_lags(engine, server, plan, make_client, make_request, form):
+    """A claim that was taken is found behind a gateway's refusal, although the list shows it only later."""
+    client = await make_client(engine)
+    plan.claim.append(answered(form, commit=True))
+    plan.list.extend([answered("list-lags"), answered("200-[]")])
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+
+
+async def test_an_outcome_is_looked_for_while_there_is_time(engine, server, plan, make_client, make_request):
+    """A claim that cannot be sent again in its time is looked for until the list shows it."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1, base_delay=0.001))
+    plan.claim.append(LOST)
+    plan.list.append(answered("list-lags"))
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"))
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=6, base_delay=0.001))
+    plan.claim.extend([Fault(Point.RECEIVED, Act.RESET, commit=True)] * 6)
+    plan.list.extend([answered("list-lags", size=2)] * 4)
+    claim = await client.claim(make_request("order-2"))
+    assert server.ledger.by_ref["order-2"]["id"] == claim.id
+
+
+async def test_an_answer_that_names_nobody_and_shows_other_discounts(
+    engine, server, plan, make_client, make_request
+):
+    """An answer without ref and customer is not believed when its discounts are another claim's."""
+    client = await make_client(engine)
+    shown = {"id": "theirs", "discounts": [{"id": "another"}]}
+    server.ledger.commit = lambda body, commit=server.ledger.commit: (
+        (status := commit(body)[0]),
+        shown if status == 200 else {},
+    )
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+
+
+async def test_one_failure_of_the_token_endpoint_costs_nobody(
+    engine, server, plan, make_client, make_request
+):
+    """When the token endpoint fails once, all of 1,000 calls wait for its next answer, and none pays."""
+    client = await make_client(engine)
+    plan.token.append(answered("503"))
+    await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(1000)))
+    assert (server.token_requests, len(server.ledger.by_ref)) == (2, 1000)
+    assert client.stats().retries_left == 500
+
+
 LIST_TROUBLE = [
     "500",
     "400",

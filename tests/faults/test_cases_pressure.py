@@ -13,6 +13,7 @@ from dintero_claims_client import (
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
+    RetryPolicy,
 )
 from faults.script import Act, Fault, Point, Queues
 from faults.server import FaultServer
@@ -168,6 +169,29 @@ async def test_case_51_who_was_not_sent_is_told_when_to_come_again(
         await client.claim(make_request("order-1"))
     assert 0 < caught.value.retry_after <= 1
     assert (server.claim_requests, server.ledger.claims) == (0, [])
+
+
+async def test_case_51_cancelled_calls_take_no_repetitions(engine, server, plan, make_client, make_request):
+    """Calls that are cancelled while they wait for their next attempt have used up nothing."""
+    client = await make_client(engine, retry=RetryPolicy(base_delay=60, max_delay=60), timeout=600)
+    plan.claim.extend([answered("429-retry-after-0")] * 30)
+    calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"))) for n in range(30)]
+    await server.until(lambda: not plan.claim)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert client.stats().retries_left == 500
+
+
+async def test_case_51_reads_do_not_take_the_claims_repetitions(
+    engine, server, plan, make_client, make_request
+):
+    """Reads that fail leave the claims all of their repetitions."""
+    client = await make_client(engine)
+    plan.get.extend([answered("500")] * 10_000)
+    reads = [client.get_claim("claim-1", timeout=2) for _ in range(150)]
+    await asyncio.gather(*reads, return_exceptions=True)
+    assert client.stats().retries_left == 500
 
 
 async def test_case_51_those_in_doubt_are_settled_when_the_outage_ends(engine, make_client, make_request):

@@ -337,6 +337,8 @@ def json_steps(draw, status=STATUS):
     return Json(commit, code, draw(JSON | CLAIM | STRANGERS | ERROR | TOO_MUCH))
 
 
+STRAY = b"HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n"
+
 TOKENS = [
     *(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b" ", b":", b"\r\n", b"\r\n\r\n", b"\n", b"\0", b"OK"),
     *(
@@ -357,6 +359,7 @@ TOKENS = [
     *(b"5\r\n", b"0\r\n\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n"),
     *(b"Connection: close\r\n", b"Content-Encoding: gzip\r\n", b"HTTP/1.1 200 OK\r\n"),
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    STRAY,
 ]
 PIECES = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=4), max_size=14).map(b"".join)
 EDIT = st.tuples(st.integers(0, 330), st.integers(0, 8), st.sampled_from(TOKENS) | st.binary(max_size=4))
@@ -380,6 +383,9 @@ def wire_steps(draw):
     return Longer(commit, draw(st.integers(1, 100)))
 
 
+TRAP = b"http://trap.invalid/"
+"""Stands for the address of the server that nobody must go to."""
+
 VALUE = (
     st.binary(max_size=30).map(lambda value: re.sub(rb"[\r\n]", b" ", value))
     | st.integers(-3, 10**30).map(lambda value: str(value).encode())
@@ -389,7 +395,7 @@ VALUE = (
             *(b"Mon, 23 Nov 2026 12:00:30 GMT", b"Mon, 23 Nov 99999 12:00:30 GMT"),
             b"Mon, 1 Jan 2026 00:00:00 +" + b"9" * 20,
             *(b"gzip", b"deflate", b"br", b"identity", b"gzip, gzip", b"chunked", b"close"),
-            *(b"application/json", b"application/json; charset=utf-7", b"http://localhost:1/", b"//["),
+            *(b"application/json", b"application/json; charset=utf-7", TRAP, b"//["),
         ]
     )
 )
@@ -433,7 +439,9 @@ class Scripted(FaultServer):
         getattr(self.plan, self.operation).append(dataclasses.replace(ANSWERED, commit=step.commit))
         honest, _ = super().whole(exchange)
         wire = step.wire(honest)
-        if step.commit and isinstance(step, Edited | Around) and _REFUSAL.search(bytes(wire)):
+        if isinstance(step, Headed):
+            wire = dataclasses.replace(wire, headers=wire.headers.replace(TRAP, self.trap.encode()))
+        if step.commit and isinstance(step, Edited) and _REFUSAL.search(bytes(wire)):
             # It would refuse a claim that it has just taken, which no client sees through.
             wire = honest
         self.taken.append((step, bytes(wire)))
@@ -472,9 +480,13 @@ async def ending_of(call):
     """Return what a call ends with, a claim or an error of the library; anything else is raised."""
     async with asyncio.timeout(60):
         try:
-            return await call
+            ended = await call
         except ClaimsError as error:
             return error
+    if isinstance(ended, Claim):
+        # Whatever was read can be written again.
+        json.dumps(ended.to_dict())
+    return ended
 
 
 def check(server, ending, ref=REF):
@@ -513,6 +525,7 @@ def is_doubtful(status):
 @given(steps=st.lists(json_steps(), min_size=1, max_size=2))
 @example([Json(False, 408, {})])
 @example([Json(True, 408, {})])
+@example([Json(True, 200, {"discounts": [1]}, over=True)])
 def test_any_json_as_an_answer(steps):
     """Whatever JSON comes with any status, the call ends with the ledger's claim, or its error is true."""
     server, ending = asyncio.run(claim_twice(steps, patient=True))
@@ -530,6 +543,9 @@ def test_any_json_as_an_answer(steps):
 @pytest.mark.parametrize("engine", ENGINES)
 @examples(120)
 @given(steps=st.lists(wire_steps(), min_size=1, max_size=2))
+@example([Around(True, b"", STRAY, close=False)])
+@example([Part(True, 0.5, "chunked"), Part(False, 1.0, "gzip")])
+@example([Longer(False, 1), Raw(True, b"\0")])
 def test_any_bytes_as_an_answer(engine, steps):
     """Whatever bytes come for an answer, the call ends with the ledger's claim, or its error is true."""
     asyncio.run(claim_twice(steps, engine=engine))
@@ -538,6 +554,11 @@ def test_any_bytes_as_an_answer(engine, steps):
 @pytest.mark.parametrize("engine", ENGINES)
 @examples(100)
 @given(step=headed_steps())
+@example(Headed(True, 200, [(b"Content-Encoding", b"gzip")], close=False))
+@example(Headed(True, 200, [(b"Content-Length", b"7")], close=False))
+@example(Headed(True, 503, [(b"Retry-After", b"\xc2\xb2")], close=False))
+@example(Headed(False, 307, [(b"Location", TRAP)], close=False))
+@example(Headed(False, 429, [(b"Retry-After", b"9" * 400)], close=False))
 def test_any_headers_of_an_answer(engine, step):
     """Whatever the headers of an answer say, the call ends with the ledger's claim, or its error is true."""
     asyncio.run(claim_twice([step], engine=engine))
@@ -560,6 +581,8 @@ def is_redirect(step):
         max_size=3,
     )
 )
+@example([Json(True, 303, {})])
+@example([Json(True, 499, {})])
 def test_any_answer_without_a_ref(steps):
     """Without a ref nothing is sent again after an answer that leaves it open, and nothing is taken twice."""
 
@@ -758,7 +781,8 @@ def test_any_valid_claim(request):
 
 
 BAD_TEXT = (
-    st.binary()
+    st.sampled_from(["\ud800", b"x", 7, True])
+    | st.binary()
     | st.integers()
     | st.floats()
     | st.booleans()
@@ -766,7 +790,7 @@ BAD_TEXT = (
     | text().map("{}\ud800".format)
 )
 BAD_NUMBER = (
-    st.booleans()
+    st.sampled_from([True, False, 2**53, -(2**53), 1.0, "1"])
     | st.floats()
     | PLAIN
     | st.integers(min_value=2**53)
@@ -777,7 +801,8 @@ BAD_NUMBER = (
 BAD_LIST = PLAIN | st.integers(0) | st.dictionaries(PLAIN, PLAIN) | st.just(()) | st.binary()
 SPACES = st.sampled_from([" ", "\t", "\n", "\u00a0", "\u2003", "\ufeff", "\x1c"])
 BAD_CUSTOMER = (
-    BAD_TEXT
+    st.sampled_from(["\ufeffx", "x\ufeff", "x\n", "x" * 256])
+    | BAD_TEXT
     | ABSENT
     | st.just("")
     | st.text(min_size=256, max_size=300)
@@ -808,59 +833,79 @@ BAD_EXTRA = (
 )
 
 
-@st.composite
-def invalid_claims(draw):
-    """Return a claim that breaks one rule, and the field that breaks it."""
-    request = draw(VALID)
-    number = len(request.discounts)
-    ref = draw(REFS)
-    refs = [*draw(st.lists(REFS, max_size=2)), ref]
-    discount = ClaimDiscount(id="discount", refs=refs)
-    request.discounts.append(discount)
-    one, item = f"discounts[{number}]", f"discounts[{number}].refs[{len(refs) - 1}]"
-    model, name, field, values = draw(
-        st.sampled_from(
-            [
-                (request, "purchase_at", "purchase_at", BAD_AT),
-                (request, "customer_id", "customer_id", BAD_CUSTOMER),
-                (request, "ref", "ref", BAD_TEXT | st.just("")),
-                (request, "type_", "type", BAD_TEXT),
-                (request, "discounts", "discounts", BAD_LIST | ABSENT | st.just([])),
-                (request.discounts, number, one, JSON | REFS),
-                (discount, "id", f"{one}.id", BAD_TEXT | st.just("")),
-                (discount, "refs", f"{one}.refs", BAD_LIST),
-                (refs, len(refs) - 1, item, JSON | DISCOUNTS),
-                (ref, "id", f"{item}.id", BAD_TEXT | st.just("")),
-                (ref, "amount", f"{item}.amount", BAD_NUMBER),
-                (ref, "usage", f"{item}.usage", BAD_NUMBER),
-                (discount.additional_properties, "x", "discounts", BAD_EXTRA),
-                (ref.additional_properties, "x", "discounts", BAD_EXTRA),
-                (discount.additional_properties, "x", "claim", st.just("x" * 600_000)),
-            ]
-        )
-    )
-    value = draw(values)
-    if isinstance(name, str) and not isinstance(model, dict):
-        setattr(model, name, value)
+DISCOUNT_AT, REF_AT = "discounts[1]", "discounts[1].refs[1]"
+
+RULES = {
+    "purchase_at": BAD_AT,
+    "customer_id": BAD_CUSTOMER,
+    "ref": BAD_TEXT | st.just(""),
+    "type": BAD_TEXT,
+    "discounts": BAD_LIST | ABSENT | st.just([]),
+    DISCOUNT_AT: JSON | REFS,
+    f"{DISCOUNT_AT}.id": BAD_TEXT | st.just(""),
+    f"{DISCOUNT_AT}.refs": BAD_LIST,
+    REF_AT: JSON | DISCOUNTS,
+    f"{REF_AT}.id": BAD_TEXT | st.just(""),
+    f"{REF_AT}.amount": BAD_NUMBER,
+    f"{REF_AT}.usage": BAD_NUMBER,
+}
+"""What breaks the rule for a field, by its path in the claim."""
+
+
+def put(request, path, value):
+    """Set what is at a path in a claim."""
+    *way, last = re.findall(r"\w+", path)
+    place = request
+    for step in way:
+        place = place[int(step)] if step.isdigit() else getattr(place, step)
+    if isinstance(place, list):
+        place[int(last)] = value
     else:
-        model[name] = value
-    return request, field
+        setattr(place, "type_" if last == "type" else last, value)
 
 
-@examples(200)
-@given(case=invalid_claims(), generate_refs=st.booleans())
-def test_any_invalid_claim(case, generate_refs):
-    """A claim that breaks a rule is refused by the name of the field, and not even a token is asked for."""
-    request, field = case
+def refused(request, field, **options):
+    """Check that a claim is refused by the name of a field, before anything is sent."""
 
     async def run():
-        async with serving([], generate_refs=generate_refs) as (server, client):
+        async with serving([], **options) as (server, client):
             with pytest.raises(InvalidClaimError) as caught:
                 await client.claim(request)
             assert caught.value.field == field
             assert (server.connections, client.stats().claim_requests) == (0, 0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("field", RULES)
+@examples(25)
+@given(data=st.data(), request_=VALID, discount=DISCOUNTS, refs=st.lists(REFS, min_size=2, max_size=2))
+def test_any_invalid_claim(field, data, request_, discount, refs):
+    """A claim that breaks a rule is refused by the name of the field, and not even a token is asked for."""
+    discount.refs = refs
+    request_.discounts = [request_.discounts[0], discount]
+    put(request_, field, data.draw(RULES[field], label=field))
+    refused(request_, field, generate_refs=data.draw(st.booleans(), label="generate_refs"))
+
+
+@examples(40)
+@given(request_=VALID, ref=REFS, value=BAD_EXTRA, deep=st.booleans())
+@example(claim_request(), ClaimDiscountRef(), float("nan"), True)
+@example(claim_request(), ClaimDiscountRef(), LOOP, False)
+def test_any_addition_that_is_no_json(request_, ref, value, deep):
+    """A claim with additions that JSON cannot express is refused, and not even a token is asked for."""
+    discount = ClaimDiscount(id="discount", refs=[ref])
+    (ref if deep else discount)["x"] = value
+    request_.discounts.append(discount)
+    refused(request_, "discounts")
+
+
+@examples(10)
+@given(request_=VALID, more=st.integers(0, 100_000))
+def test_any_claim_that_is_too_large(request_, more):
+    """A claim that is larger than its answer may be is refused, and not even a token is asked for."""
+    request_.discounts.append(ClaimDiscount(id="x" * (512 * 1024 + more)))
+    refused(request_, "claim")
 
 
 @examples(100)

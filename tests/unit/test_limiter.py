@@ -110,6 +110,35 @@ async def test_settling_goes_in_spite_of_a_pause_that_leaves_no_time():
     assert isinstance(await limiter.acquire(deadline=_soon(0), settling=True), NoPlace)
 
 
+async def test_settling_that_had_to_queue_goes_during_the_pause():
+    """A read that settles a claim is not sent away by a pause, and takes the next place that is free."""
+    limiter = _limiter(1)
+    place = await limiter.acquire(deadline=_soon())
+    other = asyncio.create_task(limiter.acquire(deadline=_soon(30)))
+    settling = asyncio.create_task(limiter.acquire(deadline=_soon(30), settling=True))
+    await asyncio.sleep(0)
+    limiter.push_back(place, seconds=3600)
+    assert isinstance(await other, NoPlace)
+    assert not settling.done()
+    limiter.release(place, answered=False)
+    assert isinstance(await settling, Place)
+
+
+async def test_those_that_left_do_not_pile_up():
+    """The queue forgets callers that were cancelled, also behind one that goes on waiting."""
+    limiter = _limiter(1)
+    await limiter.acquire(deadline=_soon())
+    first = asyncio.create_task(limiter.acquire(deadline=_soon()))
+    for _ in range(30):
+        others = [asyncio.create_task(limiter.acquire(deadline=_soon())) for _ in range(100)]
+        await asyncio.sleep(0)
+        for other in others:
+            other.cancel()
+        await asyncio.wait(others)
+    assert len(limiter._queue._waiters) < 1500
+    first.cancel()
+
+
 async def test_settling_waits_out_a_pause_that_leaves_time():
     """A read that settles a claim waits as all do where the pause ends before its deadline."""
     limiter = _limiter(2)

@@ -25,13 +25,32 @@ def test_nothing_is_sent_during_the_pause():
 
 
 def test_the_rate_recovers_gradually():
-    """The window grows by one for each answer up to half of what was under way, then by one each round."""
+    """The window grows by one for each answer up to seven tenths of what was under way, and then slower."""
     pacing = _pushed_back(under_way=8)
     seen = []
     for _ in range(8):
         pacing.answered(pacing.epoch)
         seen.append(pacing.window(102.0))
-    assert seen == [2, 3, 4, 4, 4, 4, 4, 5]
+    assert seen == [2, 3, 4, 5, 6, 6, 7, 8]
+
+
+def test_one_push_back_without_a_time_takes_three_tenths():
+    """One push-back alone that names no time pauses nobody; the next in a row begins with one request."""
+    pacing = _pushed_back(seconds=0.0, under_way=40)
+    assert pacing.window(100.0) == 28
+    pacing.push_back(pacing.epoch, seconds=0.0, now=100.0, under_way=28)
+    assert pacing.window(100.0) == 1
+    for _ in range(5):
+        pacing.answered(pacing.epoch)
+    pacing.push_back(pacing.epoch, seconds=0.0, now=100.0, under_way=6)
+    assert pacing.window(100.0) == 4
+
+
+def test_what_was_told_is_forgotten_after_the_pause():
+    """A long wish of before is not told again with a later short one."""
+    pacing = _pushed_back(seconds=3600.0)
+    pacing.push_back(pacing.epoch, seconds=30.0, now=161.0, under_way=1)
+    assert pacing.told_until == 191.0
 
 
 def test_time_alone_reopens_everything():
@@ -79,6 +98,14 @@ def test_push_backs_in_a_row_are_counted():
     assert pacing.in_a_row == 0
     pacing.push_back(pacing.epoch, seconds=0.0, now=103.0, under_way=1)
     assert pacing.in_a_row == 1
+
+
+def test_push_backs_in_a_row_are_counted_anew_with_everything_open():
+    """An answer ends a row of push-backs also where nothing is narrowed."""
+    pacing = _pushed_back(ceiling=1, under_way=1)
+    assert pacing.in_a_row == 1
+    pacing.answered(pacing.epoch)
+    assert pacing.in_a_row == 0
 
 
 def test_one_request_goes_even_with_a_ceiling_of_one():

@@ -100,3 +100,16 @@ async def test_a_deleted_claim_comes_second():
 async def test_a_claim_without_an_id_is_not_found():
     """A claim that could not be read back by its id is not taken for the one that is looked for."""
     assert await find_by_ref(Pages([{"ref": "r"}]), "r") is Absence.WHOLE_LIST
+
+
+async def test_ours_is_found_before_anothers():
+    """Where the list has the ref more than once, ours is found: one that lives before one that is deleted."""
+    other, ours = {"id": "1", "ref": "r", "customer_id": "x"}, {"id": "2", "ref": "r"}
+    deleted = {"id": "3", "ref": "r", "deleted_at": "2026-11-23T12:00:00Z"}
+
+    async def find(*pages):
+        return await find_by_ref(Pages(*pages), "r", is_ours=lambda found: "customer_id" not in found.raw)
+
+    assert (await find([other], [deleted], [ours], [])).raw == ours
+    assert (await find([other], [deleted], [])).raw == deleted
+    assert (await find([other], [])).raw == other

@@ -76,7 +76,9 @@ def test_a_wait_that_does_not_fit_is_not_begun(remaining, expected):
 class Quota:
     """A number of repetitions; who waits for more gets one when `wait` says so."""
 
-    seconds_to_next = 0.25
+    @property
+    def seconds_to_next(self):
+        return 0.0 if self.left >= 1 else 0.25
 
     def __init__(self, left, *, wait=False):
         self.left = left

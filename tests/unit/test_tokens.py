@@ -32,7 +32,7 @@ class World:
 
     async def get(self):
         loop = asyncio.get_running_loop()
-        return await self.source.get(deadline=loop.time() + 5)
+        return await self.source.get_now(deadline=loop.time() + 5)
 
     async def settle(self):
         for _ in range(5):
@@ -284,7 +284,7 @@ async def test_a_deadline_while_waiting():
     """A caller whose time runs out is told so, and the fetch goes on."""
     world = World()
     world.gate.clear()
-    failure = await world.source.get(deadline=asyncio.get_running_loop().time())
+    failure = await world.source.get_now(deadline=asyncio.get_running_loop().time())
     assert "in time" in failure.reason
     world.gate.set()
     assert (await world.get()).value == "token-1"
@@ -400,3 +400,45 @@ async def test_a_token_shows_nothing():
     """A token's repr does not hold it."""
     token = await World(Grant(MaskedStr("very-secret"), 5.0)).get()
     assert "very-secret" not in repr(token)
+
+
+class Quick(World):
+    """On the event loop's own clock."""
+
+    def __init__(self, *results):
+        super().__init__(*results)
+        loop = asyncio.get_running_loop()
+        self.source = TokenSource(self.fetch, clock=loop.time)
+
+
+async def test_all_wait_for_the_next_fetch(monkeypatch):
+    """After a fetch that failed everybody waits for the next one, and gets its token."""
+    monkeypatch.setattr("dintero_claims_client._tokens._FAILURE_DELAYS", (0.01, 0.01, 0.01))
+    world = Quick(TokenFailure("down"), TokenFailure("down"))
+    deadline = asyncio.get_running_loop().time() + 60
+    waiters = [asyncio.create_task(world.source.get(deadline=deadline)) for _ in range(100)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {one.value for one in results[1:]} == {"token-3"}
+    assert world.count == 3
+
+
+async def test_a_next_fetch_beyond_the_deadline_is_not_waited_for():
+    """Who cannot wait for the next fetch is told the failure at once, and when the next one may be."""
+    world = Quick(TokenFailure("down"))
+    loop = asyncio.get_running_loop()
+    failure = await world.source.get(deadline=loop.time() + 0.5)
+    assert (failure.reason, failure.retry_after) == ("down", 1.0)
+    assert world.count == 1
+
+
+async def test_closing_ends_the_wait_for_the_next_fetch():
+    """Closing wakes those that wait for the next fetch."""
+    world = Quick(TokenFailure("down"))
+    waiter = asyncio.create_task(world.source.get(deadline=asyncio.get_running_loop().time() + 60))
+    await world.settle()
+    await world.source.aclose()
+    async with asyncio.timeout(0.5):
+        assert (await waiter).final

@@ -171,3 +171,23 @@ def test_limits_are_the_contracts():
         claim["ref"]["minLength"],
         claim["discounts"]["minItems"],
     ] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        ("amount", 1.5, r"discounts\[0\].refs\[0\].amount"),
+        ("usage", True, r"discounts\[0\].refs\[0\].usage"),
+        (7, "x", r"discounts\[0\].refs\[0\]"),
+    ],
+)
+def test_an_additional_field_does_not_get_past_a_rule(make_request, name, value, field):
+    """A known field that is set as an additional one, or a name that is no text, is refused."""
+    request = make_request("order-1", discounts=[ClaimDiscount(id="d", refs=[ClaimDiscountRef(id="i")])])
+    request.discounts[0].refs[0][name] = value
+    with pytest.raises(InvalidClaimError, match=field):
+        check_claim(request)
+    request = make_request("order-1", discounts=[ClaimDiscount()])
+    request.discounts[0]["id"] = 7
+    with pytest.raises(InvalidClaimError, match=r"discounts\[0\].id"):
+        check_claim(request)
