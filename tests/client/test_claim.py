@@ -648,3 +648,28 @@ async def test_every_error_is_ours(engine, server, make_client, make_request):
         with pytest.raises(ClaimsError):
             await client.claim(make_request("order-1"))
     assert len(server.posts) == 9
+
+
+async def test_a_503_that_names_a_time_pauses_all(engine, server, make_client, make_request):
+    """A Retry-After on a 5xx holds up the other callers too; who cannot wait is told, and not sent."""
+    client = await make_client(engine)
+    server.on_claim.append(error_answer(503, headers={"Retry-After": "5"}))
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"), timeout=1)
+    with pytest.raises(NotSentError) as caught:
+        await client.claim(make_request("order-2"), timeout=1)
+    assert 0 < caught.value.retry_after <= 5
+    assert len(server.posts) == 1
+
+
+async def test_several_429_that_name_no_time_pause_all(engine, server, make_client, make_request):
+    """One 429 without a Retry-After pauses nobody, a second in a row holds up all by the own delay."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1, base_delay=5))
+    server.on_claim.extend([error_answer(429)] * 2)
+    for _ in range(2):
+        with pytest.raises(RateLimitedError):
+            await client.claim(make_request("order-1"), timeout=1)
+    with pytest.raises(NotSentError) as caught:
+        await client.claim(make_request("order-2"), timeout=1)
+    assert 0 < caught.value.retry_after <= 5
+    assert len(server.posts) == 2

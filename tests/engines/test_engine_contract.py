@@ -352,8 +352,17 @@ async def test_a_body_that_stalls(engine, server):
 
 
 @pytest.mark.parametrize("status", [200, 413])
-async def test_an_answer_in_the_middle_of_the_upload_ends_it(status):
+async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, status):
     """After an answer before the whole request the rest is not sent, so that it cannot be executed."""
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def with_a_small_buffer(sock, address):
+        # Else the kernel would take all of it at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", with_a_small_buffer)
     got = 0
     gone = asyncio.Event()
 

@@ -168,3 +168,107 @@ async def test_closing_sends_all_away():
     limiter.close()
     for none in (await waiting, await limiter.acquire(deadline=math.inf)):
         assert none == NoPlace("the client is closed", final=True)
+
+
+class Frozen:
+    """A clock that only a test moves; deadlines are readings of the event loop's, which is ahead of it."""
+
+    def __init__(self):
+        self.now = asyncio.get_running_loop().time() - 1.0
+
+    def __call__(self):
+        return self.now
+
+
+async def _narrowed(clock, *, size, under_way):
+    """Return a limiter that was pushed back with so many under way, whose pause is over."""
+    limiter = Limiter(size, clock=clock)
+    places = [await limiter.acquire(deadline=_soon()) for _ in range(under_way)]
+    limiter.push_back(places[0], seconds=0.5)
+    for place in places:
+        limiter.release(place, answered=False)
+    clock.now += 0.5
+    return limiter
+
+
+async def _take_all(limiter):
+    """Take all places that there are."""
+    places = []
+    while isinstance(place := await limiter.acquire(deadline=_soon(0)), Place):
+        places.append(place)
+    return places
+
+
+async def test_each_round_of_answers_opens_more():
+    """After a pause the places double with each round that is answered, up to most of those before."""
+    limiter = await _narrowed(Frozen(), size=100, under_way=16)
+    seen = []
+    for _ in range(5):
+        places = await _take_all(limiter)
+        seen.append(len(places))
+        for place in places:
+            limiter.release(place, answered=True)
+    assert seen == [1, 2, 4, 8, 13]
+
+
+async def test_what_is_not_answered_opens_nothing():
+    """Requests that fail after a push-back say nothing about what the server can bear."""
+    limiter = await _narrowed(Frozen(), size=100, under_way=16)
+    for _ in range(5):
+        places = await _take_all(limiter)
+        assert len(places) == 1
+        limiter.release(places[0], answered=False)
+
+
+async def test_who_waits_for_a_window_to_reopen_is_not_overtaken():
+    """A place that time alone has opened is for who waits, before who comes just then."""
+    clock = Frozen()
+    limiter = await _narrowed(clock, size=10, under_way=1)
+    await limiter.acquire(deadline=_soon())
+    early = asyncio.create_task(limiter.acquire(deadline=_soon()))
+    await asyncio.sleep(0)
+    clock.now += 1.0
+    late = asyncio.create_task(limiter.acquire(deadline=_soon()))
+    assert isinstance(await early, Place)
+    assert not late.done()
+    late.cancel()
+
+
+async def test_a_window_is_looked_at_ten_times_a_second():
+    """Waiting for a window to reopen costs no turns of the event loop."""
+    limiter = await _narrowed(Frozen(), size=10, under_way=1)
+    await limiter.acquire(deadline=_soon())
+    began = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(limiter.acquire(deadline=_soon()))
+    await asyncio.sleep(0)
+    assert limiter._timer.when() >= began + 0.1
+    waiting.cancel()
+
+
+async def test_who_can_wait_out_a_pause_is_not_sent_away_by_it():
+    """A push-back ends the waiting of those whose deadline comes before its end, and of nobody else."""
+    limiter = _limiter(1)
+    place = await limiter.acquire(deadline=_soon())
+    waiting = asyncio.create_task(limiter.acquire(deadline=_soon()))
+    await asyncio.sleep(0)
+    limiter.push_back(place, seconds=0.02)
+    limiter.release(place, answered=False)
+    assert isinstance(await waiting, Place)
+
+
+async def test_a_free_place_is_not_taken_in_a_pause_beyond_the_deadline():
+    """A request that settles nothing is not sent in the pause, although there is a place for it."""
+    limiter = _limiter(2)
+    limiter.push_back(await limiter.acquire(deadline=_soon()), seconds=3600)
+    assert isinstance(await limiter.acquire(deadline=_soon(30)), NoPlace)
+
+
+async def test_settling_does_not_wait_behind_those_that_wait_out_a_pause():
+    """A read that settles a claim and cannot outlast the pause goes before those that can."""
+    limiter = _limiter(2)
+    limiter.push_back(await limiter.acquire(deadline=_soon()), seconds=3600)
+    waiting = asyncio.create_task(limiter.acquire(deadline=_soon(7200)))
+    await asyncio.sleep(0)
+    assert isinstance(await limiter.acquire(deadline=_soon(1), settling=True), Place)
+    assert not waiting.done()
+    waiting.cancel()

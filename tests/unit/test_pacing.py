@@ -112,3 +112,10 @@ def test_one_request_goes_even_with_a_ceiling_of_one():
     """A client of one connection goes on after its pause."""
     pacing = _pushed_back(ceiling=1, under_way=1)
     assert (pacing.window(101.0), pacing.window(102.0)) == (0, 1)
+
+
+def test_a_shorter_wish_does_not_shorten_what_is_told():
+    """Who cannot wait is told the longest of the server's wishes, and not the last."""
+    pacing = _pushed_back(seconds=3600.0)
+    pacing.push_back(pacing.epoch, seconds=1.0, now=101.0, under_way=1)
+    assert pacing.told_until == 3700.0

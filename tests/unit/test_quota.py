@@ -144,3 +144,27 @@ async def test_closing_sends_all_away():
     quota.close()
     assert not await waiting
     assert not await quota.take(deadline=_soon())
+
+
+async def test_a_success_serves_those_that_wait_at_once():
+    """What a success gives back goes to those that wait before anything else happens."""
+    quota = _empty()
+    waiting = [asyncio.create_task(quota.take(deadline=_soon())) for _ in range(2)]
+    await asyncio.sleep(0)
+    quota.succeed(repeated=True)
+    assert quota.left == 0.5
+    quota.succeed(repeated=False)
+    assert quota.left == 0.0
+    assert await asyncio.gather(*waiting) == [True, True]
+
+
+async def test_nobody_overtakes_those_that_wait():
+    """What time has given is for those that wait, and not for who comes just then."""
+    clock = Clock()
+    quota = _empty(clock)
+    waiting = asyncio.create_task(quota.take(deadline=_soon()))
+    await asyncio.sleep(0)
+    clock.now += 1.0
+    assert not quota.try_take()
+    quota.succeed(repeated=False)
+    assert await waiting

@@ -113,3 +113,10 @@ async def test_ours_is_found_before_anothers():
     assert (await find([other], [deleted], [ours], [])).raw == ours
     assert (await find([other], [deleted], [])).raw == deleted
     assert (await find([other], [])).raw == other
+
+
+async def test_a_deleted_claim_among_the_pages_that_are_read():
+    """A deleted claim counts as found also where the list has more pages than are read."""
+    pages = Pages([_raw(0, deleted_at="2026-11-23T12:00:00Z")], *[[_raw(n)] for n in range(1, 50)])
+    assert (await find_by_ref(pages, "ref-0")).claim.id == "id-0"
+    assert len(pages.asked) == MAX_PAGES
