@@ -1,7 +1,7 @@
 """The engine for those who bring their own `httpx.AsyncClient`, or httpx2's, which has the same shape.
 
 It promises less than the default engine, where the caller's pool does: httpcore 1.0's may be left full by
-cancellations under contention, and a socket whose TLS handshake is cancelled is left to the garbage collector.
+cancellations under contention, and a socket whose TLS handshake is cancelled is left to be collected.
 """
 
 from __future__ import annotations
