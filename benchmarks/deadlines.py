@@ -25,7 +25,7 @@ from dintero_claims_client import ClaimDiscount, ClaimRequest, ClaimsClient, Cla
 TIMEOUT = 0.5
 """Seconds for each call."""
 
-TIMES = 20
+TIMES = 5
 """How often each case is measured."""
 
 MOST = 0.1

@@ -279,10 +279,10 @@ async def test_an_answer_that_names_nobody_and_shows_other_discounts(
 
 
 async def test_one_failure_of_the_token_endpoint_costs_nobody(
-    engine, server, plan, make_client, make_request
+    quiet, engine, server, plan, make_client, make_request
 ):
     """When the token endpoint fails once, all of 1,000 calls wait for its next answer, and none pays."""
-    client = await make_client(engine)
+    client = await make_client(engine, timeout=60)
     plan.token.append(answered("503"))
     await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(1000)))
     assert (server.token_requests, len(server.ledger.by_ref)) == (2, 1000)

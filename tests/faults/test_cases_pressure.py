@@ -89,7 +89,7 @@ async def test_case_50_one_429_pauses_all(engine, make_client, make_request):
     """One 429 to one of 500: only what was on its way already comes before its second is over."""
     plan = Arrivals()
     async with FaultServer(plan=plan) as server:
-        client = await make_client(engine, base_url=server.base_url, max_connections=50)
+        client = await make_client(engine, base_url=server.base_url, max_connections=50, timeout=60)
         plan.claim.extend([*[None] * 20, answered("429-retry-after-1")])
         await asyncio.gather(*(client.claim(make_request(f"order-{n}")) for n in range(500)))
         struck = plan.times[20]
@@ -145,7 +145,7 @@ class Always:
 async def test_case_51_a_total_outage(quiet, make_client, make_request, fault):
     """10,000 calls into a total outage send at most 11,000 requests; afterwards all is well again."""
     async with FaultServer(plan=Always(fault)) as server:
-        client = await make_client("aiohttp", base_url=server.base_url)
+        client = await make_client("aiohttp", base_url=server.base_url, timeout=60)
         calls = [client.claim(make_request(f"order-{n}"), timeout=6) for n in range(10_000)]
         ended = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(one) for one in ended} <= {OutcomeUnknownError, NotSentError, RateLimitedError}
