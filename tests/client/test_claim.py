@@ -14,6 +14,7 @@ from dintero_claims_client import (
     Claim,
     ClaimsError,
     InvalidClaimError,
+    NoAnswerError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
@@ -673,3 +674,63 @@ async def test_several_429_that_name_no_time_pause_all(engine, server, make_clie
         await client.claim(make_request("order-2"), timeout=1)
     assert 0 < caught.value.retry_after <= 5
     assert len(server.posts) == 2
+
+
+async def test_a_refusal_with_a_retry_after_pauses_nobody(engine, server, make_client, make_request):
+    """A refusal is no wish to slow down, whatever its headers say: the next call goes."""
+    client = await make_client(engine)
+    server.on_claim.append(error_answer(422, headers={"Retry-After": "3600"}))
+    with pytest.raises(APIStatusError):
+        await client.claim(make_request("order-1"))
+    await client.claim(make_request("order-2"))
+    assert len(server.posts) == 2
+
+
+async def test_a_claim_that_is_too_large_for_any_page(engine, server, make_client):
+    """A page of one claim that is still too large is an answer that cannot be read, and the last request."""
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
+    server.on_read.extend([Answer(200, b" " * 2 * 2**20 + b"[]")] * 20)
+    with pytest.raises(NoAnswerError):
+        await client.find_claim(ref="order-1")
+    assert [read.query for read in server.reads] == [f"limit={limit}" for limit in (100, 50, 25, 12, 6, 3, 1)]
+
+
+async def test_a_lost_claim_is_found_behind_another_of_its_ref(engine, server, make_client, make_request):
+    """A list that shows the ref of the lost claim twice does not turn it into a conflict."""
+    client = await make_client(engine)
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_read.append(
+        lambda _: json_answer(
+            [{**server.claims[0], "id": "another", "customer_id": "somebody-else"}, server.claims[0]]
+        )
+    )
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "claim-7", "discounts": []},
+        {"id": "claim-7", "ref": "order-1", "discounts": [{"id": "another"}]},
+        {"id": "claim-7", "customer_id": "customer-1", "discounts": [{"id": "another"}]},
+    ],
+    ids=["no discounts", "our ref", "our customer"],
+)
+async def test_an_answer_that_shows_its_discounts_otherwise_is_believed(
+    engine, server, make_client, make_request, answer
+):
+    """An answer that names our claim, or shows no discounts, is ours however a server writes them."""
+    client = await make_client(engine)
+    server.on_claim.append(json_answer(answer))
+    assert (await client.claim(make_request("order-1"))).id == "claim-7"
+    assert len(server.posts) == 1
+
+
+async def test_a_look_for_which_no_time_is_left_is_not_paid_for(engine, server, make_client, make_request):
+    """A call whose time is over takes no repetition for a look-up that it cannot make."""
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=600))
+    server.on_claim.append(HANG)
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"), timeout=1)
+    assert (client.stats().retries_left, len(server.reads)) == (500, 0)

@@ -9,7 +9,7 @@ import warnings
 import httpx
 import pytest
 from conftest import QUICK, SECRET
-from support.fake_server import HANG, FakeServer, error_answer
+from support.fake_server import HANG, RESET, Answer, FakeServer, error_answer
 
 from dintero_claims_client import (
     Claim,
@@ -330,3 +330,83 @@ async def test_one_client_is_used_by_many_tasks(engine, server, make_client, mak
     )
     assert server.open_most <= 20
     assert len(server.token_requests) == 1
+
+
+@pytest.mark.parametrize("operation", ["claim", "read"])
+async def test_closing_under_a_call_that_waits_for_the_quota(
+    server, make_client, make_request, monkeypatch, operation
+):
+    """A call in doubt that waits for a repetition when the client is closed ends at once."""
+    monkeypatch.setattr("dintero_claims_client._quota.PER_SECOND", 1e-9)
+    client = await make_client(timeout=600)
+    opened, waits = client._open(), asyncio.Event()
+    quota = opened.quota if operation == "claim" else opened.read_quota
+    while quota.try_take():
+        pass
+    take = quota.take
+
+    def remember(*, deadline):
+        waits.set()
+        return take(deadline=deadline)
+
+    monkeypatch.setattr(quota, "take", remember)
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_read.append(Answer(200, b"<html>"))
+    request = client.claim(make_request("order-1")) if operation == "claim" else client.get_claim("claim-1")
+    call = asyncio.create_task(request)
+    async with asyncio.timeout(20):
+        await waits.wait()
+        await client.aclose()
+        with pytest.raises(OutcomeUnknownError if operation == "claim" else ClientStateError):
+            await call
+
+
+async def test_closing_under_a_secret_function_that_hangs(server, make_client, make_request):
+    """A call that waits for the function that gives the secret ends at once when the client is closed."""
+    asked = asyncio.Event()
+
+    async def secret():
+        asked.set()
+        await asyncio.Event().wait()
+
+    client = await make_client(client_secret=secret, retry=RetryPolicy(attempt_timeout=600), timeout=600)
+    call = asyncio.create_task(client.claim(make_request("order-1")))
+    async with asyncio.timeout(20):
+        await asked.wait()
+        await client.aclose()
+        with pytest.raises(ClientStateError):
+            await call
+
+
+@pytest.mark.parametrize("operation", ["list", "find"])
+async def test_closing_under_a_walk(engine, server, make_client, operation):
+    """A walk through the list that is under way when the client is closed ends at once, and says why."""
+    client = await make_client(engine, retry=RetryPolicy(attempt_timeout=60), timeout=60)
+    server.on_read.append(HANG)
+    walk = anext(client.list_claims()) if operation == "list" else client.find_claim(ref="x")
+    call = asyncio.ensure_future(walk)
+    await server.until(lambda: server.reads)
+    await client.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(ClientStateError):
+            await call
+
+
+async def test_a_close_that_was_cancelled_closes_idle_connections(
+    server, make_client, make_request, monkeypatch
+):
+    """A close that is cancelled while a token is being fetched has closed the connections all the same."""
+    monkeypatch.setattr("dintero_claims_client._engines.IDLE_SECONDS", 600)
+    client = await make_client()
+    await asyncio.gather(client.claim(make_request("order-1")), client.claim(make_request("order-2")))
+    assert server.open_now > 1
+    server.good_tokens.clear()
+    server.on_token.append(HANG)
+    call = asyncio.create_task(client.claim(make_request("order-3")))
+    await server.until(lambda: len(server.token_requests) == 2)
+    close = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0)
+    close.cancel()
+    await asyncio.gather(close, call, return_exceptions=True)
+    async with asyncio.timeout(20):
+        await server.until(lambda: not server.open_now)

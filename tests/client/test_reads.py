@@ -5,6 +5,7 @@ from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_a
 
 from dintero_claims_client import (
     APIStatusError,
+    Claim,
     ConfigurationError,
     InvalidClaimError,
     NoAnswerError,
@@ -14,6 +15,7 @@ from dintero_claims_client import (
     RateLimitedError,
     ServerError,
 )
+from dintero_claims_client._limiter import Limiter
 
 
 async def test_get_list_find(engine, server, make_client, make_request):
@@ -199,3 +201,50 @@ async def test_an_id_stays_in_its_place(engine, server, make_client):
     with pytest.raises(NotFoundError):
         await client.get_claim("a/../b?c#d é")
     assert server.reads[0].path.rpartition("/")[2] == "a%2F..%2Fb%3Fc%23d%20%C3%A9"
+
+
+async def test_each_page_has_its_own_time(server, make_client, make_request, monkeypatch):
+    """The timeout of a list is for each page, so that a long list does not run out of it."""
+    deadlines = []
+    acquire = Limiter.acquire
+
+    def remember(self, *, deadline, settling=False):
+        deadlines.append(deadline)
+        return acquire(self, deadline=deadline, settling=settling)
+
+    client = await make_client()
+    for n in range(3):
+        await client.claim(make_request(f"order-{n}"))
+    monkeypatch.setattr(Limiter, "acquire", remember)
+    assert len([claim async for claim in client.list_claims(page_size=1)]) == 3
+    assert len(deadlines) == len(set(deadlines)) == 4
+
+
+async def test_a_page_that_the_model_cannot_read(server, make_client, make_request, monkeypatch):
+    """A page with a claim that the generated code cannot read is an error, and no claim that is None."""
+
+    def fail(_raw):
+        raise KeyError("a field that a later contract might demand")
+
+    client = await make_client()
+    await client.claim(make_request("order-1"))
+    monkeypatch.setattr("dintero_claims_client._operations.Claim.from_dict", fail)
+    with pytest.raises(NoAnswerError):
+        await anext(client.list_claims())
+
+
+async def test_a_claim_beside_one_that_the_model_cannot_read(server, make_client, make_request, monkeypatch):
+    """A lost claim is found, although the generated code cannot read another one on the same page."""
+    make = Claim.from_dict
+
+    def fail_for_others(raw):
+        if raw["id"] == "odd":
+            raise KeyError("a field that a later contract might demand")
+        return make(raw)
+
+    client = await make_client()
+    server.claims.append({"id": "odd"})
+    monkeypatch.setattr("dintero_claims_client._operations.Claim.from_dict", fail_for_others)
+    server.on_claim.append(server.commit_then(RESET))
+    claim = await client.claim(make_request("order-1"))
+    assert claim.ref == "order-1"

@@ -218,3 +218,25 @@ async def test_a_token_that_is_a_common_word(engine, server, make_client, make_r
     assert [claim.id] == [taken["id"] for taken in server.claims]
     assert claim.discounts[0].refs[0].id == "item-1"
     assert (claim.ref, claim.customer_id) == ("order-1", "customer-1")
+
+
+async def test_an_echo_in_escapes(engine, server, make_client, make_request):
+    """A secret whose every letter comes back escaped is blotted out of all that an error says in words."""
+
+    def echo(secret):
+        escaped = "".join(f"\\u{ord(letter):04x}" for letter in secret)
+        error = f'{{"message": "{escaped}", "code": "{escaped}", "errors": [{{"{escaped}": "{escaped}"}}]}}'
+        return Answer(400, f'{{"error": {error}}}'.encode())
+
+    token = f"{TOKEN}-of-this-test"
+    for steps, secret in ((server.on_token, SECRET), (server.on_claim, token)):
+        client = await make_client(engine)
+        if steps is server.on_claim:
+            server.on_token.append(json_answer({"access_token": token}))
+        steps.append(echo(secret))
+        with pytest.raises(ClaimsError) as caught:
+            await client.claim(make_request("order-1"))
+        error = caught.value
+        assert (error.message, error.code) == ("[secret]", "[secret]")
+        assert error.errors == ({"[secret]": "[secret]"},)
+        assert secret not in f"{error} {error.args}"

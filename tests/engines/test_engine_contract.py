@@ -238,6 +238,16 @@ async def test_refused_is_not_sent(engine):
     assert not caught.value.permanent
 
 
+async def test_a_read_at_a_port_that_refuses_is_not_sent(engine):
+    """Nor does it get a request without a body, for which there is no mark of what was sent."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        request = EngineRequest("GET", f"http://127.0.0.1:{unused.getsockname()[1]}/", {})
+        async with _engine(engine) as sender:
+            with pytest.raises(RequestNotSent):
+                await _send(sender, request)
+
+
 async def test_a_host_without_an_address_is_not_sent(engine):
     """A name that does not resolve gets nothing."""
     async with _engine(engine) as sender:

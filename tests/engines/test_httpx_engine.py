@@ -10,6 +10,8 @@ from conftest import QUICK
 from support.fake_server import RESET, FakeServer
 
 from dintero_claims_client import APIStatusError, ClaimsClient, NotSentError, OutcomeUnknownError, RetryPolicy
+from dintero_claims_client._engines import make_engine
+from dintero_claims_client._engines.base import EngineRequest, RequestNotSent
 from dintero_claims_client.sandbox import Sandbox
 
 BASE_URL = "https://api.example.test/v1"
@@ -260,3 +262,34 @@ async def test_a_cancellation_inside_the_callers_client(make_request):
     ):
         with pytest.raises(OutcomeUnknownError):
             await client.claim(make_request("order-1"), timeout=1)
+
+
+async def test_an_error_before_the_body():
+    """What fails before the body is handed over is not sent, where the transport tells how far it was."""
+
+    class Failing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            await request.extensions["trace"]("http11.send_request_headers.failed", {"request": request})
+            raise httpx.WriteError("no")
+
+    async with httpx.AsyncClient(transport=Failing()) as http_client:
+        engine = make_engine(http_client, max_connections=1, ssl_context=None, proxy=None, trust_env=False)
+        with pytest.raises(RequestNotSent):
+            await engine.send(
+                EngineRequest("POST", CLAIMS, {}, b"{}"), deadline=asyncio.get_running_loop().time() + 5
+            )
+
+
+async def test_a_hook_that_reads_an_answer_over_the_cap(api, make_request):
+    """An answer that a hook has read is kept up to the cap all the same, and is then not the whole."""
+
+    async def read(response):
+        await response.aread()
+
+    api.post(CLAIMS).respond(json={"id": "claim-1", "note": "x" * 1024 * 1024})
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [read]}) as http_client,
+        _client(http_client, generate_refs=False) as client,
+    ):
+        with pytest.raises(OutcomeUnknownError):
+            await client.claim(make_request(None))

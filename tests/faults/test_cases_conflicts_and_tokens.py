@@ -511,3 +511,112 @@ async def test_no_foreign_error_comes_out(engine, server, plan, make_client, mak
         with pytest.raises(ClaimsError):
             await client.claim(make_request("order-1"))
     assert server.ledger.claims == []
+
+
+@pytest.mark.parametrize(("timeout", "delay"), [(60.0, 59.5), (4.0, 3.5)])
+async def test_the_time_to_look_is_not_waited_away(
+    engine, server, plan, make_client, make_request, monkeypatch, timeout, delay
+):
+    """No repetition is waited for that leaves less than a second, or a fifth of the call, to look up."""
+    monkeypatch.setattr("dintero_claims_client.client.random", lambda: 1.0)
+    client = await make_client(engine, retry=RetryPolicy(base_delay=delay, max_delay=delay))
+    plan.claim.append(answered("503", commit=True))
+    async with asyncio.timeout(30):
+        claim = await client.claim(make_request("order-1"), timeout=timeout)
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]
+    assert server.claim_requests == 1
+
+
+async def test_a_short_call_is_repeated_too(engine, server, plan, make_client, make_request, monkeypatch):
+    """A call that is shorter than what is kept at most keeps a fifth of itself, and uses the rest."""
+    monkeypatch.setattr("dintero_claims_client.client._LOOK_SECONDS", 1000.0)
+    client = await make_client(engine)
+    plan.claim.append(RESET)
+    claim = await client.claim(make_request("order-1"), timeout=60)
+    assert ([claim.id], 2) == ([taken["id"] for taken in server.ledger.claims], server.claim_requests)
+
+
+@pytest.mark.parametrize("form", ["307", "499"])
+async def test_a_gateways_refusal_when_the_list_is_longer_than_what_is_read(
+    server, plan, make_client, make_request, form
+):
+    """That a claim is not among the pages that were read does not make a gateway's refusal true."""
+    client = await make_client()
+    plan.claim.append(answered(form, commit=True))
+    for number in range(2100):
+        server.ledger.commit(
+            {"purchase_at": "x", "customer_id": "y", "discounts": [{}], "ref": f"other-{number}"}
+        )
+    server.ledger.oldest_first = True
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (caught.value.status, caught.value.taken, server.list_requests) == (int(form), None, 20)
+    assert "order-1" in server.ledger.by_ref
+
+
+@pytest.mark.parametrize("form", ["307", "499"])
+async def test_a_gateways_refusal_of_a_ref_that_is_another_claims(
+    server, plan, make_client, make_request, form
+):
+    """A claim that lives under the ref and is another one is not returned for one that a gateway refuses."""
+    client = await make_client()
+    server.ledger.commit(make_request("order-1", customer_id="somebody-else").to_dict())
+    plan.claim.append(answered(form))
+    with pytest.raises(APIStatusError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (caught.value.status, len(server.ledger.claims)) == (int(form), 1)
+
+
+@pytest.mark.parametrize("form", ["301", "307", "308"])
+async def test_a_redirect_without_a_ref(engine, server, plan, make_client, make_request, form):
+    """A redirect that asks for the same request elsewhere says that the claim was not taken here."""
+    client = await make_client(engine, generate_refs=False)
+    plan.claim.append(answered(form))
+    with pytest.raises(APIStatusError) as caught:
+        await client.claim(make_request(None))
+    assert (caught.value.status, server.claim_requests, server.ledger.claims) == (int(form), 1, [])
+
+
+@pytest.mark.parametrize("generate_refs", [True, False])
+async def test_asking_for_what_exists_under_no_ref(
+    engine, server, plan, make_client, make_request, generate_refs
+):
+    """No call before can have used a ref that was made for this one, or none: a refusal is what it says."""
+    client = await make_client(engine, generate_refs=generate_refs)
+    plan.claim.append(answered("422"))
+    with pytest.raises(APIStatusError) as caught:
+        await client.claim(make_request(None), if_exists="return")
+    assert (caught.value.status, server.list_requests) == (422, 0)
+
+
+@pytest.mark.parametrize("form", ["403", "404"])
+async def test_a_list_that_may_not_be_read_is_asked_for_once(
+    engine, server, plan, make_client, make_request, form
+):
+    """A refusal that a list may well get is not asked for again."""
+    client = await make_client(engine)
+    plan.claim.append(LOST)
+    plan.list.extend([answered(form)] * 10)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.claim(make_request("order-1"))
+    assert (caught.value.taken, server.list_requests) == (True, 1)
+
+
+async def test_asking_again_looks_once(engine, server, plan, make_client, make_request):
+    """What an earlier call took is long in the list: where it is not, a refusal is believed at once."""
+    client = await make_client(engine)
+    plan.claim.append(answered("422"))
+    with pytest.raises(APIStatusError):
+        await client.claim(make_request("order-1"), if_exists="return")
+    assert server.list_requests == 1
+
+
+async def test_a_gateways_refusal_and_a_list_that_goes_astray(
+    engine, server, plan, make_client, make_request
+):
+    """A list that is refused for no reason shows nothing, so it does not count as a look behind a gateway."""
+    client = await make_client(engine)
+    plan.claim.append(answered("499", commit=True))
+    plan.list.extend([answered("400")] * 5)
+    claim = await client.claim(make_request("order-1"))
+    assert [claim.id] == [taken["id"] for taken in server.ledger.claims]

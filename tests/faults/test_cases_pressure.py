@@ -15,6 +15,7 @@ from dintero_claims_client import (
     RateLimitedError,
     RetryPolicy,
 )
+from dintero_claims_client._limiter import Limiter
 from faults.script import Act, Fault, Point, Queues
 from faults.server import FaultServer
 from faults.test_cases_transport import token_elsewhere
@@ -322,3 +323,66 @@ async def test_case_54_a_fork(server, make_client, make_request):
     await asyncio.to_thread(os.waitpid, child, 0)
     await client.claim(make_request("order-3"))
     assert [claim["ref"] for claim in server.ledger.claims] == ["order-1", "order-3"]
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Return the seconds of all push-backs, as they come."""
+    seen = []
+    push_back = Limiter.push_back
+
+    def remember(self, place, *, seconds):
+        seen.append(seconds)
+        push_back(self, place, seconds=seconds)
+
+    monkeypatch.setattr(Limiter, "push_back", remember)
+    return seen
+
+
+async def test_what_all_pause_for(engine, server, plan, make_client, make_request, pauses):
+    """All yield to a 429, for longer with each of a row, and to a 5xx that says how long; to nothing else."""
+    client = await make_client(engine, retry=RetryPolicy(base_delay=0.001, max_delay=0.004))
+    plan.claim.extend([answered("429")] * 4)
+    await client.claim(make_request("order-1"))
+    assert pauses == [0.0, 0.001, 0.002, 0.004]
+    plan.claim.extend([answered("429"), None, answered("503-retry-after-0"), answered("503")])
+    await client.claim(make_request("order-2"))
+    await client.claim(make_request("order-3"))
+    assert pauses[4:] == [0.0, 0.0]
+
+
+async def test_what_counts_as_answered(engine, server, plan, make_client, make_request, monkeypatch):
+    """Only a request that got an answer, and no wish to slow down, says that the server can bear more."""
+    seen = []
+    release = Limiter.release
+
+    def remember(self, place, *, answered):
+        seen.append(answered)
+        release(self, place, answered=answered)
+
+    client = await make_client(engine)
+    await client.claim(make_request("warm-up"))
+    monkeypatch.setattr(Limiter, "release", remember)
+    plan.claim.extend([Fault(Point.RECEIVED, Act.RESET), answered("429"), answered("500")])
+    await client.claim(make_request("order-1"))
+    assert seen == [False, False, True, True]
+
+
+async def test_case_51_a_look_up_is_paid_for(engine, server, plan, make_client, make_request, monkeypatch):
+    """With the quota used up a claim is not even looked up; other reads are no repetition, and go."""
+    monkeypatch.setattr("dintero_claims_client._quota.PER_SECOND", 1e-9)
+    client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
+    quota = client._open().quota
+    while quota.try_take():
+        pass
+    plan.claim.append(LOST)
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request("order-1"), timeout=1)
+    assert (server.claim_requests, server.list_requests) == (1, 0)
+    assert (await client.find_claim(ref="order-1")).ref == "order-1"
+    quota.succeed(repeated=True)
+    left = quota.left
+    plan.claim.append(LOST)
+    await client.claim(make_request("order-2"))
+    # What a look-up costs is given back when it succeeds, and half of it more.
+    assert quota.left == pytest.approx(left + 0.5)

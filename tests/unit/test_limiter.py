@@ -272,3 +272,14 @@ async def test_settling_does_not_wait_behind_those_that_wait_out_a_pause():
     assert isinstance(await limiter.acquire(deadline=_soon(1), settling=True), Place)
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_closing_sends_settling_away_too():
+    """A read that settles a claim, and that a pause spares, does not outlive the limiter."""
+    limiter = _limiter(1)
+    await limiter.acquire(deadline=_soon())
+    settling = asyncio.create_task(limiter.acquire(deadline=_soon(600), settling=True))
+    await asyncio.sleep(0)
+    limiter.close()
+    async with asyncio.timeout(20):
+        assert await settling == NoPlace("the client is closed", final=True)

@@ -119,3 +119,19 @@ def test_a_shorter_wish_does_not_shorten_what_is_told():
     pacing = _pushed_back(seconds=3600.0)
     pacing.push_back(pacing.epoch, seconds=1.0, now=101.0, under_way=1)
     assert pacing.told_until == 3700.0
+
+
+def test_what_is_left_under_way_from_before_widens_nothing():
+    """A push-back takes three tenths of what was open, also while more than that is still under way."""
+    pacing = _pushed_back(seconds=0.0, under_way=40)
+    pacing.answered(pacing.epoch)
+    pacing.push_back(pacing.epoch, seconds=0.0, now=100.0, under_way=40)
+    assert pacing.window(100.0) == 19
+
+
+def test_a_small_client_recovers_by_one_each_round():
+    """With few connections a round of answers opens one more, and not a part of one."""
+    pacing = _pushed_back(ceiling=10, under_way=4)
+    for _ in range(6):
+        pacing.answered(pacing.epoch)
+    assert pacing.window(102.0) == 4

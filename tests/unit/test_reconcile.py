@@ -112,6 +112,7 @@ async def test_ours_is_found_before_anothers():
 
     assert (await find([other], [deleted], [ours], [])).raw == ours
     assert (await find([other], [deleted], [])).raw == deleted
+    assert (await find([deleted], [other], [])).raw == deleted
     assert (await find([other], [])).raw == other
 
 

@@ -255,3 +255,9 @@ def test_checks_return_what_they_checked():
     assert check_count("x", 5, most=5) == 5
     with pytest.raises(ConfigurationError, match="1 to 5"):
         check_count("x", 6, most=5)
+
+
+async def test_a_call_stays_in_doubt():
+    """What is reserved is kept also when the attempt after the one in doubt was not sent."""
+    ended = await World(Ambiguous("lost"), NotSent("x")).run(deadline=105.0, reserve=3.5)
+    assert ended.attempts == 2

@@ -442,3 +442,55 @@ async def test_closing_ends_the_wait_for_the_next_fetch():
     await world.source.aclose()
     async with asyncio.timeout(0.5):
         assert (await waiter).final
+
+
+async def test_a_cancelled_waiter_does_not_end_the_pause():
+    """Cancelling one of those that wait for the next fetch leaves the others waiting for it."""
+    world = Quick(TokenFailure("down"))
+    deadline = asyncio.get_running_loop().time() + 60
+    waiters = [asyncio.create_task(world.source.get(deadline=deadline)) for _ in range(3)]
+    await world.settle()
+    waiters[0].cancel()
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {one.value for one in results[1:]} == {"token-2"}
+
+
+async def test_closing_ends_the_wait_of_all():
+    """Closing wakes all of those that wait for the next fetch, however many."""
+    world = Quick(TokenFailure("down", retry_after=50.0))
+    deadline = asyncio.get_running_loop().time() + 60
+    waiters = [asyncio.create_task(world.source.get(deadline=deadline)) for _ in range(3)]
+    await world.settle()
+    await world.source.aclose()
+    async with asyncio.timeout(20):
+        assert all(failure.final for failure in await asyncio.gather(*waiters))
+
+
+async def test_each_pause_is_waited_out(monkeypatch):
+    """The second pause is waited out as the first is, and not looked at all the time until it is over."""
+    monkeypatch.setattr("dintero_claims_client._tokens._FAILURE_DELAYS", (0.05, 0.05))
+    world = Quick(TokenFailure("down"), TokenFailure("down"))
+    loop = asyncio.get_running_loop()
+    readings = 0
+
+    def clock():
+        nonlocal readings
+        readings += 1
+        return loop.time()
+
+    world.source = TokenSource(world.fetch, clock=clock)
+    assert isinstance(await world.source.get(deadline=loop.time() + 60), Token)
+    assert world.count == 3
+    assert readings < 50
+
+
+async def test_a_deadline_during_a_fetch():
+    """Who runs out of time during a fetch is told so at once, and does not go on waiting for it."""
+    world = Quick()
+    world.gate.clear()
+    async with asyncio.timeout(20):
+        failure = await world.source.get(deadline=asyncio.get_running_loop().time())
+    assert "in time" in failure.reason
+    world.gate.set()
+    await world.settle()
