@@ -48,6 +48,7 @@ import math
 import random
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -145,7 +146,7 @@ async def pause(seconds: float) -> None:
     await asyncio.sleep(seconds * SCALE)
 
 
-class Adapter:
+class Adapter(ABC):
     """A client that posts claims over one `httpx.AsyncClient`; what it repeats is in `send`."""
 
     name: ClassVar[str]
@@ -169,9 +170,9 @@ class Adapter:
         """Make one attempt."""
         return await self.http.post(self._url, content=body)
 
+    @abstractmethod
     async def send(self, body: bytes) -> httpx.Response:
         """Post a claim, as often as the policy says."""
-        raise NotImplementedError
 
     async def claim(self, row: Row) -> Told:
         """Post a claim and do what the caller of such a client does with the answer."""
@@ -180,8 +181,7 @@ class Adapter:
             value = response.raise_for_status().json()
         except WaitsForEverError:
             return Told(Word.NOTHING)
-        # Whatever comes out of a client is a failure to who called it.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - whatever comes out of a client is a failure to its caller
             return Told(Word.FAILED, error=type(error).__name__)
         return Told(Word.TAKEN, value.get("id") if isinstance(value, dict) else None)
 

@@ -196,6 +196,7 @@ async def _look(
 
 
 _LOOKS_BEHIND_A_GATEWAY = 4
+"""Three waits lie between them, by default up to 0.7 seconds together; most refusals of gateways are just that."""
 
 
 def _is_of_a_gateway(status: int) -> bool:

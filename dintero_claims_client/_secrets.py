@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, NoReturn, cast
@@ -24,7 +25,15 @@ def scrub(body: bytes, *secrets: str) -> bytes:
     for secret in secrets:
         for form in _forms(secret):
             body = body.replace(form.encode(), MASK.encode())
+    if b"\\u" in body:
+        # Escaped in part or letter by letter, as no writer of JSON does by itself: all of it goes.
+        plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), body.decode(errors="replace"))
+        if any(form in plain for secret in secrets for form in _forms(secret)):
+            return MASK.encode()
     return body
+
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def scrub_error(error: APIStatusError, *secrets: str) -> None:

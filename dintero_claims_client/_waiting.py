@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 import attrs
 
 _MANY = 1000
+"""Waiters that left, above which it pays to clear them out; a thousand of them are some 100 KiB."""
 
 
 @attrs.frozen(eq=False)

@@ -265,7 +265,8 @@ class ClaimsClient:
 
         timeout: seconds for the whole call; None for the client's.
         if_exists: what to do where the `ref` is already taken when the call begins. "raise" raises
-        `RefConflictError`; "return" returns the existing claim if it is the same claim.
+        `RefConflictError`; "return" returns the existing claim if it is the same claim; then
+        any refusal is looked behind too, because what an earlier call took may be the reason for it.
 
         Raises `InvalidClaimError` before anything is sent; `NotSentError`, `AuthenticationError`,
         `RefConflictError`, `RateLimitedError` and other `APIStatusError` when the claim was not taken;

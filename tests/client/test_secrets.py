@@ -240,3 +240,4 @@ async def test_an_echo_in_escapes(engine, server, make_client, make_request):
         assert (error.message, error.code) == ("[secret]", "[secret]")
         assert error.errors == ({"[secret]": "[secret]"},)
         assert secret not in f"{error} {error.args}"
+        assert error.body == b"[secret]"

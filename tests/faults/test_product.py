@@ -7,7 +7,8 @@ ledger holds; nothing here knows how the client decides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,8 @@ class Case:
     @property
     def kind(self) -> Kind:
         """What the answer proves; an exchange that breaks proves nothing."""
-        return FORMS[self.fault.answer].kind if self.fault.at is Point.ANSWERED else Kind.AMBIGUOUS
+        whole = self.fault.at is Point.ANSWERED or self.fault.act is Act.TRICKLE
+        return FORMS[self.fault.answer].kind if whole else Kind.AMBIGUOUS
 
     @property
     def before(self) -> list[Fault | None]:
@@ -77,7 +79,7 @@ def cases(fault: Fault, ref: str) -> Iterator[Case]:
     """Give the product for one fault, without what no client could know."""
     commits = (False, True) if fault.at not in (Point.ACCEPT, Point.UPLOAD) else (False,)
     for commit in commits:
-        changed = Fault(fault.at, fault.act, commit=commit, answer=fault.answer, after=fault.after)
+        changed = dataclasses.replace(fault, commit=commit)
         for attempt in (1, 2, 3):
             for number, one in enumerate((ref, None)):
                 for taken_first in (False, True) if one and attempt > 1 else (False,):
@@ -152,20 +154,36 @@ async def run(client: ClaimsClient, server: FaultServer, case: Case, customer: s
         raise AssertionError(said) from error
 
 
-ANSWERS = [form for form in FORMS.values() if form.kind is not Kind.PAGE and not form.slow]
+async def run_at_once(stack: AsyncExitStack, engine: str, chosen: Iterable[Case], **settings: Any) -> None:
+    """Run cases that take time side by side, each with a server and a client of its own."""
+
+    async def one(case: Case) -> None:
+        server = await stack.enter_async_context(FaultServer())
+        client = await open_client(stack, engine, server, **settings)
+        await run(client, server, case, "customer")
+
+    async with asyncio.TaskGroup() as group:
+        for case in chosen:
+            group.create_task(one(case))
+
+
+ANSWERS = [form for form in FORMS.values() if form.kind is not Kind.PAGE]
 
 
 @pytest.mark.parametrize("form", ANSWERS, ids=lambda form: form.name)
 async def test_every_form_of_answer(quiet, engine, form):
     """Whatever stands in the place of an answer, on whichever attempt: the caller and the ledger agree."""
     fault = Fault(Point.ANSWERED, Act.KEEP, answer=form.name)
+    # What takes a moment to make, or to read, is the same on every attempt.
+    chosen = [case for case in cases(fault, "order") if not form.heavy or case.attempt == 1]
     async with AsyncExitStack() as stack:
+        if form.slow:
+            await run_at_once(stack, engine, chosen)
+            return
         server = await stack.enter_async_context(FaultServer())
         client = await open_client(stack, engine, server)
-        for number, case in enumerate(cases(fault, "order")):
-            # What takes a moment to make, or to read, is the same on every attempt.
-            if not form.heavy or case.attempt == 1:
-                await run(client, server, case, f"customer-{number}")
+        for number, case in enumerate(chosen):
+            await run(client, server, case, f"customer-{number}")
 
 
 AFTER = {Point.STATUS_LINE: (0, 5), Point.HEADERS: (0, 30), Point.BODY: (0, 60)}
@@ -175,11 +193,12 @@ BREAKS = [
     for act in (Act.RESET, Act.CLOSE)
     for after in AFTER.get(at, (0,))
 ] + [Fault(Point.ANSWERED, act) for act in (Act.CLOSE, Act.RESET)]
+TRICKLES = [Fault(at, Act.TRICKLE, after=after) for at in CUTS for after in AFTER[at]]
 
 
-@pytest.mark.parametrize("fault", BREAKS, ids=str)
+@pytest.mark.parametrize("fault", [*BREAKS, *TRICKLES], ids=str)
 async def test_every_break(quiet, engine, fault):
-    """Wherever an exchange breaks off, on whichever attempt: the caller and the ledger agree."""
+    """Wherever an exchange breaks off, or trickles, on whichever attempt: the caller and the ledger agree."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(FaultServer())
         client = await open_client(stack, engine, server)
@@ -196,18 +215,9 @@ STALLS = [
 
 async def test_every_stall(quiet, engine):
     """Wherever a server falls silent, on whichever attempt: the caller and the ledger agree."""
-
-    async def one(stack: AsyncExitStack, case: Case) -> None:
-        server = await stack.enter_async_context(FaultServer())
-        client = await open_client(
-            stack, engine, server, retry=RetryPolicy(attempt_timeout=1.0, base_delay=0.001)
-        )
-        await run(client, server, case, "customer")
-
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        for fault in STALLS:
-            for case in cases(fault, "order"):
-                group.create_task(one(stack, case))
+    stalls = [case for fault in STALLS for case in cases(fault, "order")]
+    async with AsyncExitStack() as stack:
+        await run_at_once(stack, engine, stalls, retry=RetryPolicy(attempt_timeout=1.0, base_delay=0.001))
 
 
 CONNECTIONS = [
@@ -258,7 +268,7 @@ async def test_every_form_of_list(quiet, engine, form):
                 assert form.name in {*LIST_FINAL, "list-deleted"}
 
 
-@pytest.mark.parametrize("fault", [*BREAKS, *STALLS], ids=str)
+@pytest.mark.parametrize("fault", [*BREAKS, *STALLS, *TRICKLES], ids=str)
 async def test_every_break_of_a_list(quiet, engine, fault):
     """Wherever the answer to a look-up breaks off, the lost claim is found."""
     async with AsyncExitStack() as stack:

@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -143,18 +144,18 @@ def is_other(ref, customer_id):
 # Answers
 
 
-class Step:
+class Step(ABC):
     """What the server does with one request: whether it takes the claim, and what it writes."""
 
     commit: bool
 
+    @abstractmethod
     def wire(self, honest):
         """Return what is written, given the honest answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def could_say(self, claim, written):
         """Say whether a client that reads HTTP and JSON as they are defined could read this claim from it."""
-        raise NotImplementedError
 
     def may_be_repeated(self, written):
         """Say whether the answer asks for the request to be sent again: with another token, or later."""
