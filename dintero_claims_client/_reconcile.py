@@ -196,7 +196,7 @@ async def _look(
 
 
 _LOOKS_BEHIND_A_GATEWAY = 4
-"""Three waits lie between them, by default up to 0.7 seconds together; most refusals of gateways are just that."""
+"""Three waits between them, by default up to 0.7 seconds together; most such refusals are what they say."""
 
 
 def _is_of_a_gateway(status: int) -> bool:
