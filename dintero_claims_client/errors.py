@@ -15,6 +15,8 @@
     │   ├── RefConflictError        409: the ref is another claim's        look at that claim
     │   ├── RateLimitedError        429                                    wait for retry_after
     │   └── ServerError             5xx to a read or to a token request    repeat it, safely
+    ├── JournalError            another input, in use, or damaged          what the message says
+    │   └── JournalWriteError       the disk is full, or fails             make room, and resume
     └── ClientStateError        closed, another event loop, or a fork      mend the program
 
 They carry plain data only (no request, no header, no token), so they can be logged, copied and pickled.
@@ -32,6 +34,8 @@ __all__ = [
     "ClientStateError",
     "ConfigurationError",
     "InvalidClaimError",
+    "JournalError",
+    "JournalWriteError",
     "NoAnswerError",
     "NotFoundError",
     "NotSentError",
@@ -211,6 +215,17 @@ class ServerError(APIStatusError):
     """The server failed on a read or on a token request; nothing was claimed by it, so repeat it.
 
     A claim that ends on such a status is an `OutcomeUnknownError`.
+    """
+
+
+class JournalError(ClaimsError):
+    """A journal cannot be used, for the reason that the message gives; nothing was sent because of it."""
+
+
+class JournalWriteError(JournalError):
+    """The journal can no longer be written: the disk is full, or fails. Nothing is sent from then on.
+
+    What was under way is in the journal as sent, and is settled when the batch is resumed.
     """
 
 
