@@ -35,9 +35,10 @@ from ._protocol import (
     verdict,
 )
 from ._retry import Ambiguous, Done, Failure, NotSent, Refused, RetryPolicy
-from ._secrets import MaskedStr, scrub, scrub_error
+from ._secrets import MaskedStr, scrub, scrub_error, withhold
 from ._tokens import Token, TokenFailure, TokenSource
 from ._validation import check_claim, encode_body, invalid_extras, without_null
+from ._watch import Watch
 from .errors import APIStatusError, InvalidClaimError
 
 
@@ -132,9 +133,11 @@ class Operations:
             minted,
         )
 
-    async def claim(self, claim: ClaimToSend, *, deadline: float) -> Done[Claim] | Failure:
+    async def claim(
+        self, claim: ClaimToSend, *, deadline: float, watch: Watch | None = None
+    ) -> Done[Claim] | Failure:
         """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
-        answered = await self._exchange(claim.request, deadline=deadline, ref=claim.ref)
+        answered = await self._exchange(claim.request, deadline=deadline, ref=claim.ref, watch=watch)
         if not isinstance(answered, _Answered):
             return answered
         answer = answered.answer
@@ -213,6 +216,7 @@ class Operations:
         deadline: float,
         ref: str | None = None,
         settling: bool = False,
+        watch: Watch | None = None,
     ) -> _Answered | Failure:
         """Send one request, when it is its turn, with a token that is good then."""
         place = await self._limiter.acquire(deadline=deadline, settling=settling)
@@ -220,11 +224,11 @@ class Operations:
             return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
         good = False
         try:
-            answered = await self._send(request, deadline, ref)
+            answered = await self._send(request, deadline, ref, watch)
             if isinstance(answered, _Answered) and answered.answer.status == 401:
                 # The server says so before it executes anything; a new token is all that it wants.
                 self._tokens.discard(answered.token)
-                answered = await self._send(request, deadline, ref)
+                answered = await self._send(request, deadline, ref, watch)
                 if isinstance(answered, _Answered):
                     answered = attrs.evolve(answered, replayed=True)
             good = isinstance(answered, _Answered) and not self._is_pushed_back(place, answered.answer)
@@ -246,8 +250,12 @@ class Operations:
             self._limiter.push_back(place, seconds=seconds)
         return seconds is not None
 
-    async def _send(self, request: EngineRequest, deadline: float, ref: str | None) -> _Answered | Failure:
+    async def _send(
+        self, request: EngineRequest, deadline: float, ref: str | None, watch: Watch | None
+    ) -> _Answered | Failure:
         """Send with the token of the moment."""
+        if watch is not None:
+            await watch.before_request()
         token = await self._tokens.get(deadline=deadline)
         if isinstance(token, TokenFailure):
             error = token.make_error() if token.make_error is not None else None
@@ -262,14 +270,19 @@ class Operations:
             return NotSent("no time was left to send it")
         if request.method == "POST":
             self.claim_requests += 1
+        began, status = self._clock(), None
         try:
             response = await self._engine.send(
-                authorized, deadline=min(deadline, self._clock() + self._policy.attempt_timeout)
+                authorized, deadline=min(deadline, began + self._policy.attempt_timeout)
             )
+            status = response.status
         except RequestNotSent as failure:
             return NotSent(failure.reason, permanent=failure.permanent)
         except RequestMaybeSent as failure:
             return Ambiguous(failure.reason)
+        finally:
+            if watch is not None:
+                watch.after_request(status, self._clock() - began)
         return _Answered(response, token)
 
     def _failure(
@@ -330,5 +343,5 @@ def _are_refs(value: object) -> bool:
 
 def _unreadable(answered: _Answered, reason: str) -> Ambiguous:
     # Not before: a token that is a common word would change what is believed.
-    body = scrub(answered.answer.body, answered.token.value)
+    body = withhold(answered.answer.body, answered.token.value)
     return Ambiguous(reason, status=answered.answer.status, body=cap_body(body))

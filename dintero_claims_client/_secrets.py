@@ -25,8 +25,16 @@ def scrub(body: bytes, *secrets: str) -> bytes:
     for secret in secrets:
         for form in _forms(secret):
             body = body.replace(form.encode(), MASK.encode())
+    return body
+
+
+def withhold(body: bytes, *secrets: str) -> bytes:
+    """Blot secrets out of an answer that is only to be shown.
+
+    All of it goes where one is escaped in part or letter by letter, as no writer of JSON does by itself.
+    """
+    body = scrub(body, *secrets)
     if b"\\u" in body:
-        # Escaped in part or letter by letter, as no writer of JSON does by itself: all of it goes.
         plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), body.decode(errors="replace"))
         if any(form in plain for secret in secrets for form in _forms(secret)):
             return MASK.encode()
@@ -52,6 +60,7 @@ def scrub_error(error: APIStatusError, *secrets: str) -> None:
         return value
 
     error.args = tuple(blot(one) for one in error.args)
+    error.body = withhold(error.body, *secrets)
     error.message, error.code, error.request_id = (
         blot(error.message),
         blot(error.code),

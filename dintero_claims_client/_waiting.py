@@ -1,4 +1,4 @@
-"""Callers that wait their turn, first come, first served."""
+"""Callers that wait: for their turn, first come, first served, or for a time."""
 
 from __future__ import annotations
 
@@ -82,3 +82,36 @@ class WaitQueue:
         for waiter in self._waiters:
             if waiter.deadline <= until and not waiter.turn.done() and (all_of_them or not waiter.spared):
                 waiter.turn.set_result(False)
+
+
+class Sleeper:
+    """Waits, but no longer than until it is closed. For one event loop."""
+
+    def __init__(self) -> None:
+        self._asleep: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+        timer = loop.call_later(seconds, _wake, woken)
+        self._asleep.add(woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._asleep.discard(woken)
+
+    def close(self) -> None:
+        """Wake all, and let nobody sleep any more."""
+        self._closed = True
+        for woken in self._asleep:
+            _wake(woken)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -6,15 +6,16 @@ import asyncio
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from platform import python_implementation, python_version
 from random import random
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self
 from uuid import uuid4
 
 import attrs
 
+from ._calls import Calls, IfExists
 from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
@@ -22,22 +23,13 @@ from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
 from ._operations import Operations
 from ._quota import CAPACITY, RetryQuota
-from ._reconcile import PAGE_SIZE, Absence, ListPage, Page, Recovered, find_by_ref, settle, walk
-from ._retry import (
-    Ambiguous,
-    Done,
-    Ended,
-    Failure,
-    NotSent,
-    RetryPolicy,
-    check_count,
-    check_seconds,
-    run_attempts,
-)
+from ._reconcile import PAGE_SIZE, Absence, find_by_ref, walk
+from ._retry import RetryPolicy, check_count, check_seconds
 from ._secrets import MASK, MaskedStr, SecretSource, wrap_secret
 from ._tokens import TokenEndpoint, TokenSource
 from ._validation import check_text_argument
 from ._version import __version__
+from ._waiting import Sleeper
 from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
 from .settings import (
     DEFAULT_BASE_URL,
@@ -47,12 +39,7 @@ from .settings import (
     settings_from_environment,
 )
 
-T = TypeVar("T")
-
 _DEFAULT_RETRY = RetryPolicy()
-
-_LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
-"""What a call in doubt keeps of its time for looking its claim up: this share, at most so many seconds."""
 
 
 @attrs.frozen
@@ -80,22 +67,10 @@ class _Opened:
     loop: asyncio.AbstractEventLoop
     engine: Engine
     limiter: Limiter
-    quota: RetryQuota
-    read_quota: RetryQuota
     tokens: TokenSource
     operations: Operations
-    sleepers: set[asyncio.Future[None]] = attrs.field(factory=set[asyncio.Future[None]])
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than until the client is closed."""
-        woken = self.loop.create_future()
-        timer = self.loop.call_later(seconds, _wake, woken)
-        self.sleepers.add(woken)
-        try:
-            await woken
-        finally:
-            timer.cancel()
-            self.sleepers.discard(woken)
+    sleeper: Sleeper
+    calls: Calls
 
 
 class ClaimsClient:
@@ -213,10 +188,9 @@ class ClaimsClient:
         self._closed = True
         # Not only at the first call: that one may have been cancelled.
         if opened is not None:
-            for sleeper in opened.sleepers:
-                _wake(sleeper)
-            opened.quota.close()
-            opened.read_quota.close()
+            opened.sleeper.close()
+            opened.calls.quota.close()
+            opened.calls.read_quota.close()
             opened.limiter.close()
             try:
                 await opened.tokens.aclose()
@@ -245,7 +219,7 @@ class ClaimsClient:
             recovered=self._recovered,
             token_requests=0 if opened is None else opened.tokens.fetches,
             waiting=0 if opened is None else opened.limiter.waiting,
-            retries_left=int(CAPACITY if opened is None else opened.quota.left),
+            retries_left=int(CAPACITY if opened is None else opened.calls.quota.left),
         )
 
     async def claim(
@@ -253,7 +227,7 @@ class ClaimsClient:
         request: ClaimRequest,
         *,
         timeout: float | None = None,
-        if_exists: Literal["raise", "return"] = "raise",
+        if_exists: IfExists = "raise",
     ) -> Claim:
         """Claim discounts, and return the claim as the server took it.
 
@@ -283,29 +257,11 @@ class ClaimsClient:
             ref: object = getattr(request, "ref", None)
             error.ref = ref if isinstance(ref, str) else None
             raise
-        ended = await self._run(
-            opened,
-            lambda: opened.operations.claim(claim, deadline=deadline),
-            deadline,
-            repeatable=claim.ref is not None,
-            for_claim=True,
-            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - opened.loop.time())),
-        )
-        if isinstance(ended.last, Done):
-            return ended.last.value
-        outcome = await settle(
-            claim,
-            ended.last,
-            ended.before,
-            refused_before=ended.refused_before,
-            if_exists=if_exists,
-            list_page=self._page_reader(opened, lambda: deadline, settling=True),
-            pause=lambda looks: self._pause(opened, looks, deadline),
-        )
-        if isinstance(outcome, Recovered):
-            self._recovered += 1
-            return outcome.claim
-        raise self._unless_closed(outcome)
+        taken = await opened.calls.claim(claim, deadline=deadline, if_exists=if_exists)
+        if isinstance(taken, ClaimsError):
+            raise self._unless_closed(taken)
+        self._recovered += taken.recovered
+        return taken.claim
 
     async def get_claim(self, claim_id: str, *, timeout: float | None = None) -> Claim:
         """Return the claim with this id.
@@ -316,8 +272,7 @@ class ClaimsClient:
         opened = self._open()
         check_text_argument("claim_id", claim_id)
         deadline = self._deadline(opened, timeout)
-        ended = await self._run(opened, lambda: opened.operations.get(claim_id, deadline=deadline), deadline)
-        claim = _read_outcome(ended)
+        claim = await opened.calls.get(claim_id, deadline=deadline)
         if isinstance(claim, ClaimsError):
             raise self._unless_closed(claim)
         return claim
@@ -332,7 +287,7 @@ class ClaimsClient:
         """
         opened = self._open()
         check_count("page_size", page_size, most=PAGE_SIZE)
-        read_page = self._page_reader(opened, lambda: self._deadline(opened, timeout))
+        read_page = opened.calls.pages(lambda: self._deadline(opened, timeout))
         async for page in walk(read_page, page_size=page_size):
             if isinstance(page, ClaimsError):
                 raise self._unless_closed(page)
@@ -349,7 +304,7 @@ class ClaimsClient:
         opened = self._open()
         check_text_argument("ref", ref)
         deadline = self._deadline(opened, timeout)
-        found = await find_by_ref(self._page_reader(opened, lambda: deadline), ref)
+        found = await find_by_ref(opened.calls.pages(lambda: deadline), ref)
         if isinstance(found, ClaimsError):
             raise self._unless_closed(found)
         return None if isinstance(found, Absence) else found.claim
@@ -407,72 +362,22 @@ class ClaimsClient:
             policy=settings.retry,
             clock=loop.time,
         )
-        # Reads that fail must not take the claims' repetitions.
-        quota, read_quota = RetryQuota(clock=loop.time), RetryQuota(clock=loop.time)
-        return _Opened(os.getpid(), loop, engine, limiter, quota, read_quota, tokens, operations)
+        sleeper = Sleeper()
+        calls = Calls(
+            operations=operations,
+            policy=settings.retry,
+            quota=RetryQuota(clock=loop.time),
+            read_quota=RetryQuota(clock=loop.time),
+            clock=loop.time,
+            sleep=sleeper.sleep,
+            random=random,
+        )
+        return _Opened(os.getpid(), loop, engine, limiter, tokens, operations, sleeper, calls)
 
     def _deadline(self, opened: _Opened, timeout: float | None) -> float:
         return opened.loop.time() + (
             self._settings.timeout if timeout is None else check_seconds("timeout", timeout)
         )
-
-    async def _run(
-        self,
-        opened: _Opened,
-        attempt: Callable[[], Awaitable[Done[T] | Failure]],
-        deadline: float,
-        *,
-        repeatable: bool = True,
-        for_claim: bool = False,
-        paid: bool = False,
-        reserve: float = 0.0,
-    ) -> Ended[T]:
-        return await run_attempts(
-            attempt,
-            policy=self._settings.retry,
-            repeatable=repeatable,
-            deadline=deadline,
-            quota=opened.quota if for_claim else opened.read_quota,
-            clock=opened.loop.time,
-            sleep=opened.sleep,
-            random=random,
-            paid=paid,
-            reserve=reserve,
-        )
-
-    async def _pause(self, opened: _Opened, looks: int, deadline: float) -> bool:
-        """Wait before another look for a claim, by the retry policy; False when there is to be none."""
-        policy = self._settings.retry
-        delay = policy.backoff(looks, random())  # noqa: S311 - not a secret
-        if looks >= policy.max_attempts or opened.loop.time() + delay >= deadline:
-            return False
-        await opened.sleep(delay)
-        return True
-
-    def _page_reader(
-        self, opened: _Opened, deadline_of: Callable[[], float], *, settling: bool = False
-    ) -> ListPage:
-        async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
-            deadline = deadline_of()
-            if settling and opened.loop.time() >= deadline:
-                return NotSentError("no time was left to look the claim up")
-            # A look for a claim is one more request that a failure has caused, as a repetition is.
-            paid = settling and starting_after is None
-            if paid and not await opened.quota.take(deadline=deadline):
-                return NotSentError("the claim was not looked up, because too many calls fail")
-            return _read_outcome(
-                await self._run(
-                    opened,
-                    lambda: opened.operations.list_page(
-                        limit=limit, starting_after=starting_after, deadline=deadline, settling=settling
-                    ),
-                    deadline,
-                    for_claim=settling,
-                    paid=paid,
-                )
-            )
-
-        return read_page
 
     def _unless_closed(self, error: ClaimsError) -> ClaimsError:
         """Return the error, or the reason behind it: the client was closed under the call."""
@@ -481,28 +386,6 @@ class ClaimsClient:
                 "the client was closed during the call; nothing was claimed", ref=error.ref
             )
         return error
-
-
-def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
-    """Return what a read brought, or the error that it ends with."""
-    last = ended.last
-    if isinstance(last, Done):
-        return last.value
-    if isinstance(last, NotSent) and ended.before is not None:
-        # Something was sent, and its answer is missing; that says more than the last failure to connect.
-        last = ended.before
-    match last:
-        case NotSent():
-            return last.error or NotSentError(f"not sent: {last.reason}", retry_after=last.retry_after)
-        case Ambiguous():
-            return last.error or NoAnswerError(last.reason, status=last.status, body=last.body)
-        case _:
-            return last.error
-
-
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
 
 
 def _mint_ref() -> str:

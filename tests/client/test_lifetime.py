@@ -340,7 +340,7 @@ async def test_closing_under_a_call_that_waits_for_the_quota(
     monkeypatch.setattr("dintero_claims_client._quota.PER_SECOND", 1e-9)
     client = await make_client(timeout=600)
     opened, waits = client._open(), asyncio.Event()
-    quota = opened.quota if operation == "claim" else opened.read_quota
+    quota = opened.calls.quota if operation == "claim" else opened.calls.read_quota
     while quota.try_take():
         pass
     take = quota.take

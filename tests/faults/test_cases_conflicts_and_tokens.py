@@ -529,7 +529,7 @@ async def test_the_time_to_look_is_not_waited_away(
 
 async def test_a_short_call_is_repeated_too(engine, server, plan, make_client, make_request, monkeypatch):
     """A call that is shorter than what is kept at most keeps a fifth of itself, and uses the rest."""
-    monkeypatch.setattr("dintero_claims_client.client._LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr("dintero_claims_client._calls._LOOK_SECONDS", 1000.0)
     client = await make_client(engine)
     plan.claim.append(RESET)
     claim = await client.claim(make_request("order-1"), timeout=60)

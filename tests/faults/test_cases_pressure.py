@@ -163,7 +163,7 @@ async def test_case_51_who_was_not_sent_is_told_when_to_come_again(
 ):
     """With the quota used up, a call that was not sent ends at once with the seconds to pause."""
     client = await make_client(engine, **token_elsewhere(server))
-    while client._open().quota.try_take():
+    while client._open().calls.quota.try_take():
         pass
     network.connects.extend([False, True])
     with pytest.raises(NotSentError, match="too many calls fail") as caught:
@@ -199,7 +199,7 @@ async def test_case_51_those_in_doubt_are_settled_when_the_outage_ends(engine, m
     """Calls whose claim was taken as the outage began wait for the quota, and are settled when it ends."""
     async with FaultServer(plan=Always(LOST)) as server:
         client = await make_client(engine, base_url=server.base_url)
-        while client._open().quota.try_take():
+        while client._open().calls.quota.try_take():
             pass
         calls = [
             asyncio.create_task(client.claim(make_request(f"order-{n}"), timeout=30)) for n in range(300)
@@ -372,7 +372,7 @@ async def test_case_51_a_look_up_is_paid_for(engine, server, plan, make_client, 
     """With the quota used up a claim is not even looked up; other reads are no repetition, and go."""
     monkeypatch.setattr("dintero_claims_client._quota.PER_SECOND", 1e-9)
     client = await make_client(engine, retry=RetryPolicy(max_attempts=1))
-    quota = client._open().quota
+    quota = client._open().calls.quota
     while quota.try_take():
         pass
     plan.claim.append(LOST)

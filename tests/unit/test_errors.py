@@ -13,6 +13,8 @@ from dintero_claims_client.errors import (
     ClientStateError,
     ConfigurationError,
     InvalidClaimError,
+    JournalError,
+    JournalWriteError,
     NoAnswerError,
     NotFoundError,
     NotSentError,
@@ -43,6 +45,8 @@ EACH = [
             ServerError,
         )
     ),
+    JournalError("x"),
+    JournalWriteError("x"),
     ClientStateError("x", ref="r"),
 ]
 

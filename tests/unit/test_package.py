@@ -34,13 +34,18 @@ ALLOWED = {
     "models": {"attrs", "_generated", "_validation", "errors"},
     "_operations": {
         "attrs", "_engines.base", "_generated", "_limiter", "_protocol", "_retry", "_secrets", "_tokens",
-        "_validation", "errors",
+        "_validation", "_watch", "errors",
+    },
+    "_watch": set(),
+    "_calls": {
+        "attrs", "_generated", "_operations", "_quota", "_reconcile", "_retry", "_watch", "errors",
     },
     "_reconcile": {"attrs", "_generated", "_operations", "_protocol", "_retry", "errors"},
     "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
     "client": {
-        "attrs", "_engines", "_engines.base", "_generated", "_limiter", "_operations", "_quota", "_reconcile",
-        "_retry", "_secrets", "_tokens", "_validation", "_version", "errors", "settings",
+        "attrs", "_calls", "_engines", "_engines.base", "_generated", "_limiter", "_operations", "_quota",
+        "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "errors",
+        "settings",
     },
     "": {"_retry", "_version", "client", "errors", "models"},
     "sandbox": {"starlette", "uvicorn", "yaml", "jsonschema_rs", "httpx", "sandbox"},
@@ -56,6 +61,7 @@ FORBIDDEN = {
     "_reconcile": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_validation": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_operations": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_calls": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "client": {"json", "time", "socket", "sqlite3"},
 }
 

@@ -1,0 +1,153 @@
+"""One call: its attempts within a deadline, paid for from the quota, and what became of its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+import attrs
+
+from ._generated.models.claim import Claim
+from ._operations import ClaimToSend, Operations
+from ._quota import RetryQuota
+from ._reconcile import ListPage, Page, Recovered, settle
+from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
+from ._watch import Watch
+from .errors import ClaimsError, NoAnswerError, NotSentError
+
+T = TypeVar("T")
+
+IfExists = Literal["raise", "return"]
+
+_LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
+"""What a call in doubt keeps of its time for looking its claim up: this share, at most so many seconds."""
+
+
+@attrs.frozen
+class Taken:
+    """The server has the claim; `recovered` where its answer was lost, and the claim was read back."""
+
+    claim: Claim
+    recovered: bool
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Calls:
+    """Runs the calls of a client, safely under any number of them at once.
+
+    How they end is a value; none of this raises. Deadlines are readings of `clock`.
+    """
+
+    operations: Operations
+    policy: RetryPolicy
+    quota: RetryQuota
+    read_quota: RetryQuota
+    """Reads that fail must not take the claims' repetitions."""
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    random: Callable[[], float]
+
+    async def claim(
+        self, claim: ClaimToSend, *, deadline: float, if_exists: IfExists, watch: Watch | None = None
+    ) -> Taken | ClaimsError:
+        """Claim, and find out what became of it where the answer does not say."""
+        ended = await self._run(
+            lambda: self.operations.claim(claim, deadline=deadline, watch=watch),
+            deadline,
+            repeatable=claim.ref is not None,
+            for_claim=True,
+            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - self.clock())),
+        )
+        if isinstance(ended.last, Done):
+            return Taken(ended.last.value, recovered=False)
+        outcome = await settle(
+            claim,
+            ended.last,
+            ended.before,
+            refused_before=ended.refused_before,
+            if_exists=if_exists,
+            list_page=self.pages(lambda: deadline, settling=True),
+            pause=lambda looks: self._pause(looks, deadline),
+        )
+        return Taken(outcome.claim, recovered=True) if isinstance(outcome, Recovered) else outcome
+
+    async def get(self, claim_id: str, *, deadline: float) -> Claim | ClaimsError:
+        """Read a claim by its id."""
+        return _read_outcome(
+            await self._run(lambda: self.operations.get(claim_id, deadline=deadline), deadline)
+        )
+
+    def pages(self, deadline_of: Callable[[], float], *, settling: bool = False) -> ListPage:
+        """Return what reads a page of the list, each by the deadline that holds when it is asked for.
+
+        `settling` where it is to find out what became of a claim.
+        """
+
+        async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
+            deadline = deadline_of()
+            if settling and self.clock() >= deadline:
+                return NotSentError("no time was left to look the claim up")
+            # A look for a claim is one more request that a failure has caused, as a repetition is.
+            paid = settling and starting_after is None
+            if paid and not await self.quota.take(deadline=deadline):
+                return NotSentError("the claim was not looked up, because too many calls fail")
+            return _read_outcome(
+                await self._run(
+                    lambda: self.operations.list_page(
+                        limit=limit, starting_after=starting_after, deadline=deadline, settling=settling
+                    ),
+                    deadline,
+                    for_claim=settling,
+                    paid=paid,
+                )
+            )
+
+        return read_page
+
+    async def _run(
+        self,
+        attempt: Callable[[], Awaitable[Done[T] | Failure]],
+        deadline: float,
+        *,
+        repeatable: bool = True,
+        for_claim: bool = False,
+        paid: bool = False,
+        reserve: float = 0.0,
+    ) -> Ended[T]:
+        return await run_attempts(
+            attempt,
+            policy=self.policy,
+            repeatable=repeatable,
+            deadline=deadline,
+            quota=self.quota if for_claim else self.read_quota,
+            clock=self.clock,
+            sleep=self.sleep,
+            random=self.random,
+            paid=paid,
+            reserve=reserve,
+        )
+
+    async def _pause(self, looks: int, deadline: float) -> bool:
+        """Wait before another look for a claim, by the retry policy; False when there is to be none."""
+        delay = self.policy.backoff(looks, self.random())
+        if looks >= self.policy.max_attempts or self.clock() + delay >= deadline:
+            return False
+        await self.sleep(delay)
+        return True
+
+
+def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
+    """Return what a read brought, or the error that it ends with."""
+    last = ended.last
+    if isinstance(last, Done):
+        return last.value
+    if isinstance(last, NotSent) and ended.before is not None:
+        # Something was sent, and its answer is missing; that says more than the last failure to connect.
+        last = ended.before
+    match last:
+        case NotSent():
+            return last.error or NotSentError(f"not sent: {last.reason}", retry_after=last.retry_after)
+        case Ambiguous():
+            return last.error or NoAnswerError(last.reason, status=last.status, body=last.body)
+        case _:
+            return last.error
