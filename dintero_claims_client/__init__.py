@@ -6,6 +6,7 @@ when it was taken. What cannot be known is said to be unknown.
 
 from ._retry import RetryPolicy
 from ._version import __version__
+from .batch import Batch
 from .client import ClaimsClient, ClientStats
 from .errors import (
     APIStatusError,
@@ -25,6 +26,7 @@ from .errors import (
     RefConflictError,
     ServerError,
 )
+from .journal import Journal
 from .models import (
     UNSET,
     Claim,
@@ -34,32 +36,39 @@ from .models import (
     Unset,
     claim_request_from_json,
 )
+from .outcomes import Claimed, Outcome, Rejected, Unknown
 
 __all__ = [
     "UNSET",
     "APIStatusError",
     "AuthenticationError",
+    "Batch",
     "Claim",
     "ClaimDiscount",
     "ClaimDiscountRef",
     "ClaimRequest",
+    "Claimed",
     "ClaimsClient",
     "ClaimsError",
     "ClientStateError",
     "ClientStats",
     "ConfigurationError",
     "InvalidClaimError",
+    "Journal",
     "JournalError",
     "JournalWriteError",
     "NoAnswerError",
     "NotFoundError",
     "NotSentError",
+    "Outcome",
     "OutcomeUnknownError",
     "PermissionDeniedError",
     "RateLimitedError",
     "RefConflictError",
+    "Rejected",
     "RetryPolicy",
     "ServerError",
+    "Unknown",
     "Unset",
     "__version__",
     "claim_request_from_json",

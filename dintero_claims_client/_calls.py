@@ -10,7 +10,7 @@ import attrs
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, Operations
 from ._quota import RetryQuota
-from ._reconcile import ListPage, Page, Recovered, settle
+from ._reconcile import Find, Found, ListPage, Page, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._watch import Watch
 from .errors import ClaimsError, NoAnswerError, NotSentError
@@ -31,7 +31,7 @@ class Taken:
     recovered: bool
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Calls:
     """Runs the calls of a client, safely under any number of them at once.
 
@@ -46,11 +46,22 @@ class Calls:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    recovered: int = attrs.field(default=0, init=False)
+    """Claims whose answer was lost and that were read back."""
 
     async def claim(
-        self, claim: ClaimToSend, *, deadline: float, if_exists: IfExists, watch: Watch | None = None
+        self,
+        claim: ClaimToSend,
+        *,
+        deadline: float,
+        if_exists: IfExists,
+        watch: Watch | None = None,
+        find: Find | None = None,
     ) -> Taken | ClaimsError:
-        """Claim, and find out what became of it where the answer does not say."""
+        """Claim, and find out what became of it where the answer does not say.
+
+        `find` looks the claim up, where that is not to be done by this call alone.
+        """
         ended = await self._run(
             lambda: self.operations.claim(claim, deadline=deadline, watch=watch),
             deadline,
@@ -66,10 +77,17 @@ class Calls:
             ended.before,
             refused_before=ended.refused_before,
             if_exists=if_exists,
-            list_page=self.pages(lambda: deadline, settling=True),
+            find=find or (lambda: self._find(claim, deadline)),
             pause=lambda looks: self._pause(looks, deadline),
         )
-        return Taken(outcome.claim, recovered=True) if isinstance(outcome, Recovered) else outcome
+        if not isinstance(outcome, Recovered):
+            return outcome
+        self.recovered += 1
+        return Taken(outcome.claim, recovered=True)
+
+    async def _find(self, claim: ClaimToSend, deadline: float) -> Found:
+        pages = self.pages(lambda: deadline, settling=True)
+        return await find_by_ref(pages, str(claim.ref), is_ours=lambda found: is_ours(claim, found))
 
     async def get(self, claim_id: str, *, deadline: float) -> Claim | ClaimsError:
         """Read a claim by its id."""

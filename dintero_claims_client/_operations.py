@@ -6,6 +6,7 @@ the answer; the bytes are sent here, so that each attempt of a call sends the sa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -62,7 +63,7 @@ class FoundClaim:
     @cached_property
     def model(self) -> Claim | None:
         """The model; None where the object is no claim."""
-        return _model(self.raw)
+        return make_claim(self.raw)
 
     @property
     def claim(self) -> Claim:
@@ -125,13 +126,20 @@ class Operations:
             raise
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise invalid_extras() from None
+        return self._to_send(built, body, content, minted=minted)
+
+    def restore_claim(self, content: bytes, *, minted: bool) -> ClaimToSend:
+        """Return the claim whose bytes were made before, to be sent as they are."""
+        body: dict[str, Any] = json.loads(content)
+        built = claim_discounts._get_kwargs(self._account_id, body=ClaimRequest.from_dict(body))
+        return self._to_send(built, body, content, minted=minted)
+
+    def _to_send(
+        self, built: Mapping[str, Any], body: Mapping[str, Any], content: bytes, *, minted: bool
+    ) -> ClaimToSend:
         headers = {**self._headers, **built["headers"]}
-        return ClaimToSend(
-            EngineRequest("POST", self._base_url + built["url"], headers, content),
-            body,
-            body.get("ref"),
-            minted,
-        )
+        request = EngineRequest("POST", self._base_url + built["url"], headers, content)
+        return ClaimToSend(request, body, body.get("ref"), minted)
 
     async def claim(
         self, claim: ClaimToSend, *, deadline: float, watch: Watch | None = None
@@ -151,7 +159,7 @@ class Operations:
         ):
             await answer.drop()
             return _unreadable(answered, "the answer is for another claim")
-        model = _model(raw) if usable_id(raw) is not None else None
+        model = make_claim(raw) if usable_id(raw) is not None else None
         return Done(model) if model is not None else _unreadable(answered, "the answer is not a claim")
 
     async def get(self, claim_id: str, *, deadline: float) -> Done[Claim] | Failure:
@@ -164,7 +172,7 @@ class Operations:
         if verdict(answer.status) is not Verdict.SUCCESS:
             return self._failure(answered)
         raw = read_object(answer.body) if answer.complete else None
-        claim = _model(raw) if raw is not None and usable_id(raw) is not None else None
+        claim = make_claim(raw) if raw is not None and usable_id(raw) is not None else None
         if claim is None:
             return _unreadable(answered, "the answer is not a claim")
         if claim.id != claim_id:
@@ -312,7 +320,7 @@ class Operations:
                 return Refused(error, again=said is Verdict.THROTTLED, replayed=answered.replayed)
 
 
-def _model(raw: Mapping[str, Any]) -> Claim | None:
+def make_claim(raw: Mapping[str, Any]) -> Claim | None:
     """Make the model of a claim, tolerantly; None where the generated code cannot."""
     try:
         claim = Claim.from_dict(raw)

@@ -68,9 +68,14 @@ class Absence(Enum):
     BOUND_REACHED = "the pages that were read have none"
 
 
+Found = FoundClaim | ClaimsError | Absence
+Find = Callable[[], Awaitable[Found]]
+"""Looks for a claim once."""
+
+
 async def find_by_ref(
     list_page: ListPage, ref: str, *, is_ours: Callable[[FoundClaim], bool] = lambda _: True
-) -> FoundClaim | ClaimsError | Absence:
+) -> Found:
     """Look for the claim with this ref: ours before another's, and one that lives before one that is deleted.
 
     Reads at most `MAX_PAGES` pages.
@@ -83,7 +88,7 @@ async def find_by_ref(
         for found in page:
             if found.raw.get("ref") == ref and usable_id(found.raw) is not None and found.model is not None:
                 ours = is_ours(found)
-                if ours and _lives(found):
+                if ours and lives(found):
                     return found
                 if best is None or (ours and not is_ours(best)):
                     best = found
@@ -107,14 +112,15 @@ async def settle(
     *,
     refused_before: bool,
     if_exists: Literal["raise", "return"],
-    list_page: ListPage,
+    find: Find,
     pause: Callable[[int], Awaitable[bool]],
 ) -> Recovered | ClaimsError:
     """Say what became of a claim whose last attempt did not bring its answer.
 
     `before` is the last attempt before that may have been taken: a refusal is believed only when there is
-    none. `refused_before` where an attempt before was refused: a conflict may be with that one. `pause`
-    waits before another look, given the number of the one before, and says whether there is to be one.
+    none. `refused_before` where an attempt before was refused: a conflict may be with that one. `find`
+    looks for the claim once; `pause` waits before another look, given the number of the one before, and says
+    whether there is to be one.
     """
     ref = claim.ref
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
@@ -134,12 +140,12 @@ async def settle(
             if last.error.status in _NOT_EXECUTED_HERE or not _is_of_a_gateway(last.error.status):
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
-        return await _look_behind(claim, ref, last, list_page, pause)
-    found = await _look(claim, ref, list_page, pause) if ref is not None else None
+        return await _look_behind(claim, last, find, pause)
+    found = await _look(find, pause) if ref is not None else None
     if isinstance(found, FoundClaim):
-        if not _is_ours(claim, found):
+        if not is_ours(claim, found):
             return _conflict(last, ref)
-        if _lives(found):
+        if lives(found):
             return Recovered(found.claim)
         return _unknown(last, before, ref, "the claim was taken, and has been deleted since", taken=False)
     if conflict:
@@ -150,18 +156,14 @@ async def settle(
 
 
 async def _look_behind(
-    claim: ClaimToSend,
-    ref: str,
-    last: Refused,
-    list_page: ListPage,
-    pause: Callable[[int], Awaitable[bool]],
+    claim: ClaimToSend, last: Refused, find: Find, pause: Callable[[int], Awaitable[bool]]
 ) -> Recovered | ClaimsError:
     """Look whether a claim that is refused has been taken all the same."""
     # A gateway may have asked just now, and a list may lag behind that; an earlier call is long in the list.
     most = _LOOKS_BEHIND_A_GATEWAY if _is_of_a_gateway(last.error.status) else 1
-    found = await _look(claim, ref, list_page, pause, most=most)
+    found = await _look(find, pause, most=most)
     if isinstance(found, FoundClaim):
-        if _is_ours(claim, found) and _lives(found):
+        if is_ours(claim, found) and lives(found):
             return Recovered(found.claim)
         return last.error
     if found is Absence.WHOLE_LIST:
@@ -169,17 +171,10 @@ async def _look_behind(
     if isinstance(found, PermissionDeniedError) and isinstance(last.error, PermissionDeniedError):
         # These credentials may do nothing at all, so they have not claimed before either.
         return last.error
-    return _unknown(last, None, ref, "the claim may have been taken", taken=None)
+    return _unknown(last, None, claim.ref, "the claim may have been taken", taken=None)
 
 
-async def _look(
-    claim: ClaimToSend,
-    ref: str,
-    list_page: ListPage,
-    pause: Callable[[int], Awaitable[bool]],
-    *,
-    most: float = math.inf,
-) -> FoundClaim | ClaimsError | Absence:
+async def _look(find: Find, pause: Callable[[int], Awaitable[bool]], *, most: float = math.inf) -> Found:
     """Look for a claim; again while the whole list does not show it, which may lag behind.
 
     Also again where the list is refused for no reason that a list has, because such an answer may be one to
@@ -187,7 +182,7 @@ async def _look(
     """
     looks = 1
     while True:
-        found = await find_by_ref(list_page, ref, is_ours=lambda one: _is_ours(claim, one))
+        found = await find()
         if found is not Absence.WHOLE_LIST and type(found) is not APIStatusError:
             return found
         if (looks >= most and found is Absence.WHOLE_LIST) or not await pause(looks):
@@ -214,12 +209,14 @@ _NOT_EXECUTED_HERE = (301, 307, 308)
 """The redirects that ask for the same request elsewhere. After a POST 302 is used as 303 is."""
 
 
-def _is_ours(claim: ClaimToSend, found: FoundClaim) -> bool:
+def is_ours(claim: ClaimToSend, found: FoundClaim) -> bool:
+    """Say whether a claim with our claim's ref is our claim."""
     # Nobody else can have used a ref that was made here, however the server writes the claim down.
     return claim.minted or same_claim(claim.body, found.raw)
 
 
-def _lives(found: FoundClaim) -> bool:
+def lives(found: FoundClaim) -> bool:
+    """Say whether a claim has not been deleted."""
     return found.raw.get("deleted_at") is None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from platform import python_implementation, python_version
 from random import random
 from types import TracebackType
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import attrs
 
+from ._batch_rows import BatchRows, JournaledRequests, JournalRows, Requests
 from ._calls import Calls, IfExists
 from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
@@ -30,7 +32,9 @@ from ._tokens import TokenEndpoint, TokenSource
 from ._validation import check_text_argument
 from ._version import __version__
 from ._waiting import Sleeper
+from .batch import Batch, BatchRun, BatchSettings
 from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
+from .journal import Journal
 from .settings import (
     DEFAULT_BASE_URL,
     Settings,
@@ -152,7 +156,6 @@ class ClaimsClient:
         if http_client is not None and not is_async_client(http_client):
             raise ConfigurationError("http_client: must be an httpx.AsyncClient")
         self._http_client = http_client
-        self._recovered = 0
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:  # noqa: ANN401 - whatever __init__ takes
@@ -216,7 +219,7 @@ class ClaimsClient:
         opened = self._opened
         return ClientStats(
             claim_requests=0 if opened is None else opened.operations.claim_requests,
-            recovered=self._recovered,
+            recovered=0 if opened is None else opened.calls.recovered,
             token_requests=0 if opened is None else opened.tokens.fetches,
             waiting=0 if opened is None else opened.limiter.waiting,
             retries_left=int(CAPACITY if opened is None else opened.calls.quota.left),
@@ -248,8 +251,7 @@ class ClaimsClient:
         """
         try:
             opened = self._open()
-            if if_exists not in ("raise", "return"):
-                raise ConfigurationError('if_exists: must be "raise" or "return"')
+            _check_if_exists(if_exists)
             deadline = self._deadline(opened, timeout)
             mint = _mint_ref if self._settings.generate_refs else None
             claim = opened.operations.prepare_claim(request, mint=mint)
@@ -260,8 +262,116 @@ class ClaimsClient:
         taken = await opened.calls.claim(claim, deadline=deadline, if_exists=if_exists)
         if isinstance(taken, ClaimsError):
             raise self._unless_closed(taken)
-        self._recovered += taken.recovered
         return taken.claim
+
+    def claim_many(
+        self,
+        requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
+        *,
+        concurrency: int | None = None,
+        rate: float | None = None,
+        ordered: bool = False,
+        journal: Journal | None = None,
+        timeout: float | None = None,
+        patience: float = 900.0,
+        if_exists: IfExists = "raise",
+    ) -> Batch:
+        """Claim many, and give for each how it ended: `Claimed`, `Rejected` or `Unknown`.
+
+        Requests are taken from the source only as far as they can be claimed and their outcomes are taken,
+        so that it may be of any length. One that fails stops no other. A claim whose outcome is open is
+        asked for again and looked up, in the whole list if need be, and `Unknown` only when that does not
+        help. When nothing gets through, the batch pauses and goes on when the server is there again.
+
+        concurrency: how many are under way at once, at most; None for the client's `max_connections`, beyond
+        which they wait for a connection. Less are when the server pushes back (429, 503, rising latency).
+        rate: claim requests per second, at most, repetitions among them.
+        ordered: whether outcomes come in the order of the requests; else they come as they are known.
+        journal: where each row is written down before it is sent, and its outcome before it is given. The
+        same requests with the same journal go on where a batch ended that was killed: what is known is
+        given again (`replayed`), and what was under way is settled. A request without a `ref` gets one that
+        it keeps.
+        timeout: seconds for one call; a row may take several.
+        patience: seconds without any answer after which the batch gives up.
+        if_exists: as in `claim`; what a journal has as sent is never refused for what it claimed itself.
+
+        Going through it raises what the source raised, `JournalError`, `AuthenticationError` when the
+        credentials are refused again and again, `NotSentError` when the patience is at its end, or
+        `ClientStateError`: each after the outcomes of all that was under way. Rows that were given up because
+        of that are `Rejected` with it, and stay open in the journal.
+        """
+        opened = self._open()
+        mint = _mint_ref if self._settings.generate_refs else None
+
+        async def rows(run: object) -> BatchRows:
+            if journal is None:
+                return Requests(requests, opened.operations, mint=mint)
+            await journal.acquire(run, self._settings.account_id)
+            return JournaledRequests(requests, opened.operations, journal)
+
+        return self._batch(
+            opened, rows, journal, concurrency, rate, timeout, patience, if_exists, ordered=ordered
+        )
+
+    def resume(
+        self,
+        journal: Journal,
+        *,
+        concurrency: int | None = None,
+        rate: float | None = None,
+        timeout: float | None = None,
+        patience: float = 900.0,
+        if_exists: IfExists = "raise",
+    ) -> Batch:
+        """Claim, or settle, the rows of a journal that have no final outcome; else as `claim_many`.
+
+        This needs no source, because a journal holds its rows.
+        """
+        opened = self._open()
+
+        async def rows(run: object) -> BatchRows:
+            await journal.acquire(run, self._settings.account_id)
+            return JournalRows(journal, opened.operations)
+
+        return self._batch(
+            opened, rows, journal, concurrency, rate, timeout, patience, if_exists, ordered=False
+        )
+
+    def _batch(
+        self,
+        opened: _Opened,
+        make_rows: Callable[[object], Awaitable[BatchRows]],
+        journal: Journal | None,
+        concurrency: int | None,
+        rate: float | None,
+        timeout: float | None,
+        patience: float,
+        if_exists: IfExists,
+        *,
+        ordered: bool,
+    ) -> Batch:
+        _check_if_exists(if_exists)
+        if rate is not None and (isinstance(rate, bool) or not 0 < rate < math.inf):
+            raise ConfigurationError("rate: must be a number of claims per second above 0")
+        settings = BatchSettings(
+            concurrency=self._settings.max_connections
+            if concurrency is None
+            else check_count("concurrency", concurrency),
+            rate=rate,
+            ordered=ordered,
+            timeout=self._settings.timeout if timeout is None else check_seconds("timeout", timeout),
+            patience=check_seconds("patience", patience),
+            if_exists=if_exists,
+        )
+        return Batch(
+            BatchRun(
+                make_rows,
+                _nothing_to_release if journal is None else journal.release,
+                settings,
+                opened.calls,
+                is_closed=lambda: self._closed,
+            )
+        )
 
     async def get_claim(self, claim_id: str, *, timeout: float | None = None) -> Claim:
         """Return the claim with this id.
@@ -386,6 +496,15 @@ class ClaimsClient:
                 "the client was closed during the call; nothing was claimed", ref=error.ref
             )
         return error
+
+
+def _check_if_exists(if_exists: object) -> None:
+    if if_exists not in ("raise", "return"):
+        raise ConfigurationError('if_exists: must be "raise" or "return"')
+
+
+def _nothing_to_release(_run: object) -> None:
+    """There is no journal."""
 
 
 def _mint_ref() -> str:

@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 
 from dintero_claims_client import __version__
 from dintero_claims_client.cli import exit_codes
+from dintero_claims_client.cli.arguments import Json, Port, Positive, Share
+from dintero_claims_client.cli.batch_app import batch
 from dintero_claims_client.cli.connection import FROM_ENVIRONMENT, Connection
 
 _HELP = """\
@@ -42,30 +44,7 @@ app = App(
 )
 sandbox = App(name="sandbox", help="A local stand-in for the API.")
 app.command(sandbox)
-
-
-def _check_share(_type: object, value: float) -> None:
-    # Written so that it refuses NaN too.
-    if not 0 <= value <= 1:
-        raise ValueError("It must be between 0 and 1.")
-
-
-def _check_positive(_type: object, value: int) -> None:
-    if value < 1:
-        raise ValueError("It must be 1 or more.")
-
-
-def _check_port(_type: object, value: int) -> None:
-    if not 0 <= value <= 65_535:
-        raise ValueError("It must be between 0 and 65535.")
-
-
-Json = Annotated[
-    bool, Parameter(name="--json", help="Print JSON; errors too, on stderr.", show_default=False)
-]
-Share = Annotated[float, Parameter(validator=_check_share)]
-Positive = Annotated[int, Parameter(validator=_check_positive)]
-Port = Annotated[int, Parameter(validator=_check_port)]
+app.command(batch)
 
 
 def _require_sandbox() -> None:

@@ -23,12 +23,26 @@ def read_claim(file: str) -> ClaimRequest:
     return claim_request_from_json(_parse(content, "stdin" if file == "-" else file))
 
 
+def parse_json(text: str) -> object:
+    """Return the JSON value, refusing what readers of JSON disagree about: a claim is money.
+
+    Raises `JSONDecodeError` for what is no JSON, and a plain `ValueError` for JSON that cannot be used.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+    except (json.JSONDecodeError, _UnusableError):
+        raise
+    except ValueError:
+        # Python reads no such number, because that takes long.
+        raise ValueError("a number has too many digits") from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def _parse(content: bytes, name: str) -> object:
-    """Return the JSON value, refusing what readers of JSON disagree about: a claim is money."""
     try:
         # Some editors begin UTF-8 with a byte order mark.
-        text = content.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+        return parse_json(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{name}: line {line}: is not UTF-8") from None
@@ -38,18 +52,20 @@ def _parse(content: bytes, name: str) -> object:
         ) from None
     except ValueError as error:
         raise UsageError(f"{name}: is not JSON that can be used: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{name}: is not JSON that can be used: it is nested too deep") from None
+
+
+class _UnusableError(ValueError):
+    """Why JSON cannot be used, in words for the user."""
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise ValueError(f"the field {name!r} is there twice in one object")
+            raise _UnusableError(f"the field {name!r} is there twice in one object")
         fields[name] = value
     return fields
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
+    raise _UnusableError(f"{name} is not a number in JSON")

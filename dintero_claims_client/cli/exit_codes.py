@@ -10,6 +10,8 @@ from dintero_claims_client.errors import (
     ClaimsError,
     ConfigurationError,
     InvalidClaimError,
+    JournalError,
+    JournalWriteError,
     OutcomeUnknownError,
     RefConflictError,
 )
@@ -68,6 +70,8 @@ _CODES: tuple[tuple[type[ClaimsError], int], ...] = (
     (AuthenticationError, AUTHENTICATION),
     (OutcomeUnknownError, OUTCOME_UNKNOWN),
     (RefConflictError, CONFLICT),
+    (JournalWriteError, FAILED),
+    (JournalError, USAGE),
 )
 
 

@@ -88,6 +88,11 @@ class FakeServer:
         self.connections = 0
         self.open_now = 0
         self.open_most = 0
+        # Claims are answered only while it is open; `held` are those that wait for that.
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.held = 0
+        self.held_most = 0
         self._changed = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -99,6 +104,7 @@ class FakeServer:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        self.gate.set()
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks)
@@ -204,6 +210,8 @@ class FakeServer:
     ) -> None:
         while True:
             incoming = await _read_request(reader, number)
+            if incoming.method == "POST" and not incoming.path.endswith("/auth/token"):
+                await self._hold()
             answer = self._handle(incoming)
             self._changed.set()
             writer.write(answer.bytes())
@@ -217,6 +225,15 @@ class FakeServer:
                 return
             if answer.then == "close":
                 return
+
+    async def _hold(self) -> None:
+        self.held += 1
+        self.held_most = max(self.held_most, self.held)
+        self._changed.set()
+        try:
+            await self.gate.wait()
+        finally:
+            self.held -= 1
 
 
 async def _read_request(reader: asyncio.StreamReader, number: int) -> Incoming:

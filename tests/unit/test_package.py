@@ -41,27 +41,47 @@ ALLOWED = {
         "attrs", "_generated", "_operations", "_quota", "_reconcile", "_retry", "_watch", "errors",
     },
     "_reconcile": {"attrs", "_generated", "_operations", "_protocol", "_retry", "errors"},
+    "_journal": {"attrs", "errors", "_journal"},
+    "journal": {"_journal", "errors"},
+    "outcomes": {"attrs", "_generated", "errors"},
+    "_rate": set(),
+    "_adaptive": set(),
+    "_slots": set(),
+    "_search": {"_operations", "_protocol", "_reconcile", "errors"},
+    "_batch_rows": {"attrs", "_generated", "_journal", "_operations", "errors", "journal", "outcomes"},
+    "batch": {
+        "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",
+        "_search", "_slots", "errors", "outcomes",
+    },
     "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
     "client": {
-        "attrs", "_calls", "_engines", "_engines.base", "_generated", "_limiter", "_operations", "_quota",
-        "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "errors",
-        "settings",
+        "attrs", "_batch_rows", "_calls", "_engines", "_engines.base", "_generated", "_limiter",
+        "_operations", "_quota", "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version",
+        "_waiting", "batch", "errors", "journal", "settings",
     },
-    "": {"_retry", "_version", "client", "errors", "models"},
+    "": {"_retry", "_version", "batch", "client", "errors", "journal", "models", "outcomes"},
     "sandbox": {"starlette", "uvicorn", "yaml", "jsonschema_rs", "httpx", "sandbox"},
-    "cli": {"cyclopts", "rich", "attrs", "", "_validation", "settings", "errors", "models", "sandbox", "cli"},
+    "cli": {
+        "cyclopts", "rich", "attrs", "", "_journal", "_validation", "settings", "errors", "models",
+        "outcomes", "sandbox", "cli",
+    },
 }  # fmt: skip
 
 # Parts of the standard library that a part must not use: I/O, clocks, event loops.
 FORBIDDEN = {
     "_protocol": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "errors": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_rate": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_adaptive": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "outcomes": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "batch": {"time", "os", "socket", "random", "ssl", "sqlite3"},
     "_pacing": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_retry": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_reconcile": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_validation": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_operations": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_calls": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_journal": {"asyncio", "socket", "ssl", "random"},
     "client": {"json", "time", "socket", "sqlite3"},
 }
 

@@ -1,0 +1,255 @@
+"""Where the rows of a batch come from: the caller's requests, those beside a journal, or a journal alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import attrs
+
+from ._generated.models.claim_request import ClaimRequest
+from ._journal.records import AddRow, Kind, MarkSent, Operation, Record, SetOutcome
+from ._journal.records import Outcome as JournalOutcome
+from ._journal.records import Row as JournalRow
+from ._operations import ClaimToSend, Operations, make_claim
+from .errors import InvalidClaimError, JournalError
+from .journal import Journal
+from .outcomes import (
+    Claimed,
+    Outcome,
+    Rejected,
+    Unknown,
+    claim_from_json,
+    claim_to_json,
+    error_from_json,
+    error_to_json,
+)
+
+CHUNK = 500
+"""Rows that are read from a journal at once."""
+
+
+@attrs.frozen(eq=False)
+class BatchRow:
+    """One row: what was given, what is to be sent, and what is known of it already.
+
+    `in_journal` and `marked` where the journal has the row, and the intent to send it, from before.
+    `sent_before` holds for every row of a journal that was used, because power that fails can take its last
+    words with it. `written` is the intent on its way to the disk; nothing is sent before it is there.
+    """
+
+    number: int
+    request: ClaimRequest
+    claim: ClaimToSend | None
+    settled: Outcome | None = None
+    in_journal: bool = False
+    marked: bool = False
+    sent_before: bool = False
+    written: asyncio.Future[None] | None = None
+
+    @property
+    def ref(self) -> str | None:
+        """What the claim goes by."""
+        if self.claim is not None:
+            return self.claim.ref
+        ref: object = getattr(self.request, "ref", None)
+        return ref if isinstance(ref, str) else None
+
+
+class BatchRows(Protocol):
+    """Gives rows, one at a time, and keeps what becomes of them."""
+
+    async def next(self) -> BatchRow | None:
+        """Return the next row; None at the end. Raises whatever the source raises, and `JournalError`."""
+
+    def begin(self, row: BatchRow) -> BatchRow:
+        """Write down that a row is about to be sent, or that it is not going to be."""
+        ...
+
+    async def end(self, row: BatchRow, outcome: Outcome) -> None:
+        """Write down what became of a row; raises `JournalWriteError`."""
+
+
+class Requests:
+    """The requests of a caller, in no journal."""
+
+    def __init__(
+        self,
+        requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
+        operations: Operations,
+        *,
+        mint: Callable[[], str] | None,
+    ) -> None:
+        self._source = _Source(requests)
+        self._operations = operations
+        self._mint = mint
+
+    async def next(self) -> BatchRow | None:
+        """See `BatchRows`."""
+        given = await self._source.next()
+        return None if given is None else _prepare(*given, self._operations, self._mint)
+
+    def begin(self, row: BatchRow) -> BatchRow:
+        """See `BatchRows`."""
+        return row
+
+    async def end(self, row: BatchRow, outcome: Outcome) -> None:
+        """See `BatchRows`."""
+
+
+class _Journaled:
+    """What rows have in common that are in a journal."""
+
+    def __init__(self, journal: Journal, operations: Operations) -> None:
+        self._journal = journal
+        self._operations = operations
+        self._known: deque[Record] = deque()
+
+    def begin(self, row: BatchRow) -> BatchRow:
+        """See `BatchRows`."""
+        operations: list[Operation] = []
+        if not row.in_journal:
+            body = _body(row)
+            operations.append(
+                AddRow(
+                    JournalRow(
+                        number=row.number,
+                        ref=row.ref,
+                        minted=row.claim is not None and row.claim.minted,
+                        digest=self._journal.digest(body or b""),
+                        body=body,
+                    )
+                )
+            )
+        if row.settled is None and not row.marked:
+            operations.append(MarkSent(row.number))
+        return attrs.evolve(row, written=self._journal.write(operations)) if operations else row
+
+    async def end(self, row: BatchRow, outcome: Outcome) -> None:
+        """See `BatchRows`."""
+        await self._journal.write([SetOutcome(row.number, _to_journal(outcome))])
+
+
+class JournaledRequests(_Journaled):
+    """The requests of a caller, beside a journal that may know some of them from before."""
+
+    def __init__(
+        self,
+        requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
+        operations: Operations,
+        journal: Journal,
+    ) -> None:
+        super().__init__(journal, operations)
+        self._source = _Source(requests)
+        self._known_rows = journal.next_number
+
+    async def next(self) -> BatchRow | None:
+        """See `BatchRows`; raises `JournalError` for a request that is not the journal's."""
+        given = await self._source.next()
+        if given is None:
+            if self._source.count < self._known_rows:
+                raise self._other(f"it has {self._known_rows:,} rows, and this one {self._source.count:,}")
+            return None
+        number, request = given
+        row = _prepare(number, request, self._operations, lambda: self._journal.ref_for(number))
+        if number >= self._known_rows:
+            return attrs.evolve(row, sent_before=self._journal.was_used)
+        if not self._known:
+            most = min(CHUNK, self._known_rows - number)
+            self._known.extend(await self._journal.records(number, most))
+        record = self._known.popleft()
+        if record.row.number != number or record.row.digest != self._journal.digest(_body(row) or b""):
+            raise self._other(f"row {number:,} is not the claim that it holds there")
+        known = attrs.evolve(row, in_journal=True, marked=record.sent, sent_before=True)
+        return attrs.evolve(known, settled=_from_journal(known, record.outcome) or row.settled)
+
+    def _other(self, why: str) -> JournalError:
+        return JournalError(f"{self._journal.path}: the journal is of another input: {why}")
+
+
+class JournalRows(_Journaled):
+    """The rows of a journal that have no final outcome yet."""
+
+    _next = 0
+
+    async def next(self) -> BatchRow | None:
+        """See `BatchRows`."""
+        if not self._known:
+            self._known.extend(await self._journal.unsettled(self._next, CHUNK))
+        if not self._known:
+            return None
+        record = self._known.popleft()
+        number, body = record.row.number, record.row.body
+        self._next = number + 1
+        if body is None:
+            raise JournalError(f"{self._journal.path}: row {number} has no claim that could be sent")
+        claim = self._operations.restore_claim(body, minted=record.row.minted)
+        return BatchRow(
+            number,
+            ClaimRequest.from_dict(claim.body),
+            claim,
+            in_journal=True,
+            marked=record.sent,
+            sent_before=record.sent or self._journal.was_used,
+        )
+
+
+class _Source:
+    """Any iterable, counted."""
+
+    def __init__(self, requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest]) -> None:
+        self._async: AsyncIterator[ClaimRequest] | None = None
+        self._plain: Iterator[ClaimRequest] = iter(())
+        if isinstance(requests, AsyncIterable):
+            self._async = aiter(requests)
+        else:
+            self._plain = iter(requests)
+        self.count = 0
+
+    async def next(self) -> tuple[int, ClaimRequest] | None:
+        try:
+            request = next(self._plain) if self._async is None else await anext(self._async)
+        except (StopIteration, StopAsyncIteration):
+            return None
+        self.count += 1
+        return self.count - 1, request
+
+
+def _prepare(
+    number: int, request: ClaimRequest, operations: Operations, mint: Callable[[], str] | None
+) -> BatchRow:
+    try:
+        return BatchRow(number, request, operations.prepare_claim(request, mint=mint))
+    except InvalidClaimError as error:
+        row = BatchRow(number, request, None)
+        error.ref = row.ref
+        return attrs.evolve(row, settled=Rejected(request=request, error=error, ref=row.ref, row=number))
+
+
+def _body(row: BatchRow) -> bytes | None:
+    return None if row.claim is None else row.claim.request.body
+
+
+def _to_journal(outcome: Outcome) -> JournalOutcome:
+    match outcome:
+        case Claimed():
+            return JournalOutcome(Kind.TAKEN, claim_to_json(outcome.claim), outcome.recovered)
+        case Unknown():
+            return JournalOutcome(Kind.UNKNOWN, error_to_json(outcome.error))
+        case Rejected(error=InvalidClaimError()):
+            return JournalOutcome(Kind.REJECTED, error_to_json(outcome.error))
+        case Rejected():
+            return JournalOutcome(Kind.REFUSED, error_to_json(outcome.error))
+
+
+def _from_journal(row: BatchRow, kept: JournalOutcome | None) -> Outcome | None:
+    """Return the outcome that a journal has of a row, if that is final."""
+    if kept is None or kept.kind is Kind.UNKNOWN:
+        return None
+    facts: dict[str, Any] = {"request": row.request, "ref": row.ref, "row": row.number, "replayed": True}
+    if kept.kind is Kind.TAKEN:
+        raw = claim_from_json(kept.data)
+        return Claimed(claim=None if raw is None else make_claim(raw), recovered=kept.recovered, **facts)
+    return Rejected(error=error_from_json(kept.data), **facts)

@@ -1,0 +1,20 @@
+"""The durable record of a batch of claims: one SQLite file, used by one process and one thread at a time."""
+
+from __future__ import annotations
+
+from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
+from .store import JournalStore
+
+__all__ = [
+    "AddRow",
+    "Counts",
+    "JournalStore",
+    "Kind",
+    "MarkSent",
+    "Operation",
+    "Outcome",
+    "Record",
+    "Reject",
+    "Row",
+    "SetOutcome",
+]

@@ -1,0 +1,105 @@
+"""What a journal holds, and what can be done to it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import attrs
+
+
+class Kind(StrEnum):
+    """How a claim ended. All are final but `UNKNOWN`, which is settled on resuming."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """By the server."""
+    REJECTED = "rejected"
+    """It broke a rule, and was never sent."""
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class Row:
+    """A claim of the batch.
+
+    `number` is its position, from 0 and without gaps; `line` the line of the input that it comes from.
+    `body` is the claim as it is sent; None where it could not be encoded, or was purged.
+    """
+
+    number: int
+    ref: str | None
+    minted: bool
+    digest: bytes
+    body: bytes | None = attrs.field(repr=False)
+    line: int | None = None
+
+
+@attrs.frozen
+class Outcome:
+    """How a claim ended; `data` is a JSON object that only the facade reads."""
+
+    kind: Kind
+    data: bytes = attrs.field(repr=False)
+    recovered: bool = False
+
+
+@attrs.frozen
+class Record:
+    """A row and what became of it; where it repeats an earlier row, the outcome is that one's."""
+
+    row: Row
+    sent: bool
+    outcome: Outcome | None
+    duplicate_of: int | None = None
+
+
+@attrs.frozen
+class Reject:
+    """A line of the input that could not be read at all; `data` is a JSON object, as in an outcome."""
+
+    line: int
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Counts:
+    """How far the batch is. A row that repeats another counts in `rows` and `duplicates` only.
+
+    `in_flight` are those that were sent and have no outcome; a refused one that waits to be sent again
+    counts as `pending`. `rejects` are lines, and no rows.
+    """
+
+    rows: int
+    pending: int
+    in_flight: int
+    taken: int
+    refused: int
+    rejected: int
+    unknown: int
+    duplicates: int
+    rejects: int
+
+
+@attrs.frozen
+class AddRow:
+    """Append a row; its number is the next one."""
+
+    row: Row
+
+
+@attrs.frozen
+class MarkSent:
+    """Record the intent to send; on disk before anything is sent."""
+
+    number: int
+
+
+@attrs.frozen
+class SetOutcome:
+    """Record an outcome: the first of its row, or the one that settles an unknown one."""
+
+    number: int
+    outcome: Outcome
+
+
+Operation = AddRow | MarkSent | SetOutcome

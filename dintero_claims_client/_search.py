@@ -1,0 +1,104 @@
+"""Finding claims in the whole list: one walk for all that are looked for.
+
+A call looks through 2,000 claims at most. In a batch, claims are found that are further down, because what a
+walk costs is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ._operations import ClaimToSend, FoundClaim
+from ._protocol import usable_id
+from ._reconcile import PAGE_SIZE, Absence, Found, ListPage, is_ours, lives, walk
+from .errors import ClaimsError, NotSentError
+
+GATHERING_SECONDS = 0.1
+"""How long a walk waits for others that look for a claim; it takes longer than that itself where it is
+needed."""
+
+
+class ListSearch:
+    """Looks claims up by their `ref`, for any number of callers on one event loop."""
+
+    def __init__(self, list_page: ListPage, *, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._list_page = list_page
+        self._sleep = sleep
+        self._wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def find_until(self, claim: ClaimToSend, deadline: float) -> Found:
+        """Look for a claim as `find` does, but no longer than until then, a reading of the loop's clock."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self.find(claim)
+        except TimeoutError:
+            return NotSentError("the claim could not be looked up in time")
+
+    async def find(self, claim: ClaimToSend) -> Found:
+        """Return the claim with the same `ref`: ours before another's, living before deleted."""
+        found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._wanted.append((claim, found))
+        if self._task is None:
+            self._task = asyncio.create_task(self._search())
+        return await found
+
+    async def aclose(self) -> None:
+        """Stop looking; whoever waits must have been cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _search(self) -> None:
+        wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]] = []
+        found: Callable[[ClaimToSend], Found] = _not_looked
+        try:
+            while self._wanted:
+                await self._sleep(GATHERING_SECONDS)
+                wanted, self._wanted = self._wanted, []
+                found = await self._walk(wanted)
+                _answer(wanted, found)
+        finally:
+            # Whatever went wrong, nobody waits for ever.
+            _answer(wanted + self._wanted, _not_looked)
+            self._wanted = []
+            self._task = None
+
+    async def _walk(
+        self, wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]]
+    ) -> Callable[[ClaimToSend], Found]:
+        """Go through the list, until all is found or nobody waits any more."""
+        claims = {str(claim.ref): claim for claim, _ in wanted}
+        left = set(claims)
+        best: dict[str, FoundClaim] = {}
+        end: ClaimsError | Absence = Absence.WHOLE_LIST
+        async for page in walk(self._list_page, page_size=PAGE_SIZE):
+            if isinstance(page, ClaimsError):
+                end = page
+                break
+            for one in page:
+                ref = one.raw.get("ref")
+                if not isinstance(ref, str) or ref not in left or usable_id(one.raw) is None:
+                    continue
+                ours = is_ours(claims[ref], one)
+                if ours and lives(one):
+                    left.discard(ref)
+                elif ref in best and not (ours and not is_ours(claims[ref], best[ref])):
+                    continue
+                best[ref] = one
+            if not left or all(answer.done() for _, answer in wanted):
+                break
+        return lambda claim: best.get(str(claim.ref), end)
+
+
+def _answer(
+    wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]], found: Callable[[ClaimToSend], Found]
+) -> None:
+    for claim, answer in wanted:
+        if not answer.done():
+            answer.set_result(found(claim))
+
+
+def _not_looked(_claim: ClaimToSend) -> Found:
+    return NotSentError("the claim was not looked up")

@@ -1,0 +1,39 @@
+"""Kinds of arguments that several commands have."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def _check_share(_type: object, value: float) -> None:
+    # Written so that it refuses NaN too.
+    if not 0 <= value <= 1:
+        raise ValueError("It must be between 0 and 1.")
+
+
+def _check_positive(_type: object, value: int) -> None:
+    if value < 1:
+        raise ValueError("It must be 1 or more.")
+
+
+def _check_positive_number(_type: object, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError("It must be a number above 0.")
+
+
+def _check_port(_type: object, value: int) -> None:
+    if not 0 <= value <= 65_535:
+        raise ValueError("It must be between 0 and 65535.")
+
+
+Json = Annotated[
+    bool, Parameter(name="--json", help="Print JSON; errors too, on stderr.", show_default=False)
+]
+Flag = Annotated[bool, Parameter(show_default=False)]
+Share = Annotated[float, Parameter(validator=_check_share)]
+Positive = Annotated[int, Parameter(validator=_check_positive)]
+PositiveNumber = Annotated[float, Parameter(validator=_check_positive_number)]
+Port = Annotated[int, Parameter(validator=_check_port)]

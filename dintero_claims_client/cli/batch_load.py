@@ -1,0 +1,247 @@
+"""Reading the input of a batch wholly into its journal, before anything is claimed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from dintero_claims_client._journal.records import Kind, Reject, Row
+from dintero_claims_client._journal.store import JournalStore
+from dintero_claims_client._validation import encode_body, without_null
+from dintero_claims_client.cli import output
+from dintero_claims_client.cli.batch_input import BadRow, InputFormat, read_claims
+from dintero_claims_client.cli.exit_codes import UsageError
+from dintero_claims_client.errors import InvalidClaimError
+from dintero_claims_client.outcomes import error_from_json, error_to_json
+
+STDIN = "-"
+
+_AT_ONCE = 1000
+"""Rows in one transaction."""
+
+_EVERY = 100_000
+"""Rows between two lines that say how far reading is."""
+
+
+def load(store: JournalStore, name: str, input_format: InputFormat) -> None:
+    """Read an input into a journal that has none, or a part of one.
+
+    A journal that has it already is left as it is, if it is the same. Raises `UsageError` where the input
+    cannot be read or is another one, and `JournalError`.
+    """
+    known = store.input
+    facts = _facts(name, input_format)
+    if known is not None and store.is_input_complete:
+        _check_same(known, facts, name)
+        return
+    if known is not None and known["name"] == STDIN:
+        raise UsageError(
+            "the journal holds a part of what came from a pipe; "
+            "to claim that part: dintero-claims batch resume JOURNAL --partial"
+        )
+    _read(store, name, input_format, facts)
+
+
+def load_again(store: JournalStore, *, partial: bool) -> None:
+    """Read an input that was not read to its end, where that can be done; else raises `UsageError`.
+
+    `partial` takes what came from a pipe for the whole.
+    """
+    known = store.input
+    if known is None and not store.next_number():
+        raise UsageError(
+            "the journal has no input yet, and nothing was claimed; to read it: dintero-claims batch run INPUT"
+        )
+    if known is None or store.is_input_complete:
+        return
+    if known["name"] != STDIN:
+        # From the beginning: nothing of it was claimed.
+        _read(store, known["name"], _format(known), known)
+    elif partial:
+        store.finish_input({"partial": "yes"}, conflicting=_conflicting)
+    else:
+        raise UsageError(
+            "the input came from a pipe and is not complete; nothing of it was claimed. To claim the "
+            f"{store.next_number():,} rows that came, add --partial"
+        )
+
+
+def write_rejects(store: JournalStore, path: Path) -> int:
+    """Write the rows that are not claimed, each with its line and the reason; return how many."""
+    count = 0
+    with replacing(path) as file:
+        for reject in _rejects(store):
+            file.write(f"{json.dumps(reject)}\n")
+            count += 1
+    if not count:
+        path.unlink()
+    return count
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[TextIO, None, None]:
+    """Give a file to write that takes the place of another when it is whole; for its owner only."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:
+    line = 0
+    while rejects := store.rejects(line, _AT_ONCE):
+        yield from ({"line": reject.line, **json.loads(reject.data)} for reject in rejects)
+        line = rejects[-1].line + 1
+    number = 0
+    while records := store.records(number, _AT_ONCE):
+        for record in records:
+            outcome = record.outcome
+            if outcome is not None and outcome.kind is Kind.REJECTED and outcome.data:
+                error = error_from_json(outcome.data)
+                body = record.row.body
+                yield {
+                    "line": record.row.line,
+                    "reason": str(error),
+                    "row": None if body is None else body.decode(),
+                }
+        number = records[-1].row.number + 1
+
+
+def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapping[str, str]) -> None:
+    with open_input(name) as raw:
+        digest = _Digesting(raw)
+        store.begin_input({key: value for key, value in facts.items() if key != "sha256"})
+        number = read = 0
+        rows: list[Row] = []
+        rejects: list[Reject] = []
+        for given in read_claims(io.BufferedReader(digest), input_format):
+            if isinstance(given, BadRow):
+                rejects.append(Reject(given.line, _reject_data(given)))
+            else:
+                body: dict[str, Any] = without_null(given.request.to_dict())
+                minted = "ref" not in body
+                if minted:
+                    body["ref"] = store.ref_for(number)
+                content = encode_body(body)
+                rows.append(Row(number, body["ref"], minted, store.digest(content), content, given.line))
+                number += 1
+            if len(rows) + len(rejects) == _AT_ONCE:
+                store.add_input(rows, rejects)
+                rows, rejects = [], []
+                read += _AT_ONCE
+                if not read % _EVERY:
+                    output.write_note(f"{read:,} rows read")
+        store.add_input(rows, rejects)
+        store.finish_input({"sha256": digest.hexdigest()}, conflicting=_conflicting)
+
+
+@contextmanager
+def open_input(name: str) -> Generator[io.RawIOBase, None, None]:
+    """Open the input; raises `UsageError` for one that cannot be."""
+    try:
+        raw = open(  # noqa: SIM115 - stdin is a number
+            sys.stdin.fileno() if name == STDIN else name, "rb", buffering=0, closefd=name != STDIN
+        )
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from None
+    with raw:
+        try:
+            yield raw
+        except OSError as error:
+            raise UsageError(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+class _Digesting(io.RawIOBase):
+    """Passes on what is read, and computes its digest."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as in io
+        count = self._raw.readinto(buffer)
+        self._digest.update(memoryview(buffer)[: count or 0])
+        return count
+
+    def hexdigest(self) -> str:
+        # What is behind the last row belongs to the input too.
+        while self._raw_read():
+            pass
+        return self._digest.hexdigest()
+
+    def _raw_read(self) -> int | None:
+        return self.readinto(bytearray(65_536))
+
+
+def _check_same(known: Mapping[str, str], facts: Mapping[str, str], name: str) -> None:
+    if name == STDIN or known["name"] == STDIN:
+        raise UsageError("the journal has its input; to go on: dintero-claims batch resume JOURNAL")
+    for fact in ("format", "mapping", "delimiter"):
+        if known[fact] != facts[fact]:
+            raise UsageError(
+                f"the journal is of another input: its {fact} was {known[fact]!r}, and is {facts[fact]!r}"
+            )
+    with open_input(name) as raw:
+        digest = _Digesting(raw).hexdigest()
+    if known["sha256"] != digest:
+        raise UsageError(
+            f"the journal is of another input: {name} is not what was read into it. To go on with what was "
+            "read: dintero-claims batch resume JOURNAL. To claim this input: give it a journal of its own"
+        )
+
+
+def _facts(name: str, input_format: InputFormat) -> Mapping[str, str]:
+    return {
+        "name": name if name == STDIN else str(Path(name).resolve()),
+        "format": input_format.kind,
+        "mapping": json.dumps(dict(input_format.mapping), sort_keys=True),
+        "delimiter": input_format.delimiter or "",
+    }
+
+
+def _format(facts: Mapping[str, str]) -> InputFormat:
+    return InputFormat(
+        "csv" if facts["format"] == "csv" else "jsonl",
+        json.loads(facts["mapping"]),
+        facts["delimiter"] or None,
+    )
+
+
+def _conflicting(lines: Sequence[int]) -> bytes:
+    """Return the reason why rows are rejected that have one ref and are not the same claim."""
+    shown = ", ".join(map(str, lines[:10])) + (", …" if len(lines) > 10 else "")
+    return error_to_json(
+        InvalidClaimError("ref", "must be of one claim only", f"different claims with it in lines {shown}")
+    )
+
+
+def _reject_data(bad: BadRow) -> bytes:
+    facts = {"reason": bad.reason, "field": bad.field, "rule": bad.rule, "row": bad.text}
+    return json.dumps({name: value for name, value in facts.items() if value is not None}).encode()
+
+
+def default_journal(name: str) -> Path:
+    """Return where the journal of an input goes: beside it; that of a pipe goes to the working directory."""
+    if name == STDIN:
+        return Path(f"claims-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.journal")
+    path = Path(name)
+    return path.with_name(f"{path.name}.journal")

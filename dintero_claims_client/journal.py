@@ -1,0 +1,207 @@
+"""The durable record of a batch, for asyncio: many writes at once, each on disk before its caller goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ._journal.records import Counts, Operation, Record
+from ._journal.store import JournalStore
+from .errors import JournalError
+
+__all__ = ["Journal"]
+
+T = TypeVar("T")
+
+
+class Journal:
+    """What was sent, and what became of it, in one SQLite file that survives a killed process.
+
+    Open it with `async with Journal.open(path) as journal`, and give it to `ClaimsClient.claim_many` or
+    `ClaimsClient.resume`. Each row is on disk before its claim is sent, and each outcome before it is given
+    out. The file holds personal data and is readable by its owner only; `purge` erases what is settled.
+
+    One process uses a journal at a time, and in it one batch at a time; it belongs to one event loop. All
+    that can go wrong with it raises `JournalError`: it is in use, of another account or input, of a later
+    version, or damaged; and `JournalWriteError` where the disk is full or fails.
+    """
+
+    def __init__(self, path: Path, store: JournalStore | None) -> None:
+        self.path = path
+        self._store = store
+        self._thread: ThreadPoolExecutor | None = None
+        self._owns_store = True
+        self._operations: list[Operation] = []
+        self._written: list[asyncio.Future[None]] = []
+        self._is_writing = False
+        self._batch: object = None
+        self.next_number = 0
+        """How many rows the journal had when the batch began."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Return the journal in a file, which is made if there is none; entering it opens it."""
+        return cls(Path(path), None)
+
+    @classmethod
+    def of(cls, store: JournalStore, path: Path) -> Self:
+        """Return the journal over a store that is open already, and stays open."""
+        journal = cls(path, store)
+        journal._owns_store = False
+        return journal
+
+    async def __aenter__(self) -> Self:
+        # SQLite blocks, and one thread keeps what is written in order.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dintero-journal")
+        try:
+            if self._store is None:
+                self._store = await self._in_thread(lambda: JournalStore.open(self.path))
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Write what is still to be written, and close the file; again is no error."""
+        if self._store is not None:
+            with contextlib.suppress(JournalError):
+                # Whatever was given before this is on disk then, or never will be.
+                await self.write([])
+        store, self._store = self._store, None
+        if store is not None and self._owns_store:
+            await self._in_thread(store.close)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.path}, {'closed' if self._store is None else 'open'}>"
+
+    async def counts(self) -> Counts:
+        """Return how many rows there are, and what became of them."""
+        return await self.run(lambda store: store.counts())
+
+    async def requeue_refused(self) -> int:
+        """Let the rows that the server refused be claimed again, with their `ref`; return how many."""
+        requeued, _ = await self.run(lambda store: store.requeue_refused())
+        return requeued
+
+    async def purge(self) -> int:
+        """Erase the personal data of all rows that are settled, and return how many those are.
+
+        What stays is how each ended, its `ref` and its claim's id. Rows that are not settled stay whole.
+        """
+        return await self.run(lambda store: store.purge())
+
+    async def run(self, work: Callable[[JournalStore], T]) -> T:
+        """Run something on the store, in the journal's thread."""
+        store = self._open_store()
+        return await self._in_thread(lambda: work(store))
+
+    # What a batch uses.
+
+    async def acquire(self, batch: object, account_id: str) -> None:
+        """Let one batch of this account have the journal; raises `JournalError` where another one has it."""
+        if self._batch is not None:
+            raise JournalError(f"{self.path}: the journal is in use by another batch")
+        self._batch = batch
+        try:
+            await self.run(lambda store: store.bind_account(account_id))
+            self.next_number = await self.run(lambda store: store.next_number())
+        except BaseException:
+            self.release(batch)
+            raise
+
+    def release(self, batch: object) -> None:
+        """Let another batch have the journal."""
+        if self._batch is batch:
+            self._batch = None
+
+    @property
+    def was_used(self) -> bool:
+        """Whether anything was sent before the journal was opened."""
+        return self._open_store().was_used
+
+    def digest(self, body: bytes) -> bytes:
+        """Return what a claim is recognised by."""
+        return self._open_store().digest(body)
+
+    def ref_for(self, number: int) -> str:
+        """Return the `ref` of a row that has none of its own: always the same."""
+        return self._open_store().ref_for(number)
+
+    async def records(self, first: int, limit: int) -> list[Record]:
+        """Return so many rows from this one on."""
+        return await self.run(lambda store: store.records(first, limit))
+
+    async def unsettled(self, first: int, limit: int) -> list[Record]:
+        """Return so many rows from this one on that have no final outcome."""
+        return await self.run(lambda store: store.unsettled(first, limit))
+
+    def write(self, operations: Sequence[Operation]) -> asyncio.Future[None]:
+        """Write, in this order and together; what is returned is done when it is on disk.
+
+        It raises `JournalWriteError` where it never will be.
+        """
+        self._open_store()
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        self._operations.extend(operations)
+        self._written.append(written)
+        if not self._is_writing:
+            self._is_writing = True
+            # Not at once, so that all that is ready at this moment is one write.
+            loop.call_soon(self._write_group)
+        return written
+
+    def _write_group(self) -> None:
+        operations, written = self._operations, self._written
+        self._operations, self._written = [], []
+        store = self._store
+        if store is None:
+            _answer(written, JournalError(f"{self.path}: the journal is closed"))
+            self._is_writing = False
+            return
+        work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, operations)
+        work.add_done_callback(lambda done: self._group_is_written(done, written))
+
+    def _group_is_written(self, done: asyncio.Future[None], written: list[asyncio.Future[None]]) -> None:
+        error = None if done.cancelled() else done.exception()
+        _answer(written, error)
+        if self._written:
+            self._write_group()
+        else:
+            self._is_writing = False
+
+    def _open_store(self) -> JournalStore:
+        if self._store is None:
+            raise JournalError(f"{self.path}: the journal is not open")
+        return self._store
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _answer(written: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for one in written:
+        if one.done():
+            continue
+        if error is None:
+            one.set_result(None)
+        else:
+            one.set_exception(copy.copy(error))
+            # Whoever waited may have been cancelled, and asyncio complains about errors that nobody fetched.
+            one.exception()

@@ -1,0 +1,360 @@
+"""Claiming many with a journal: what is on disk when, and what another run of the same makes of it."""
+
+import asyncio
+import sqlite3
+import stat
+
+import pytest
+from support.fake_server import RESET, error_answer
+
+from dintero_claims_client import (
+    APIStatusError,
+    Claimed,
+    InvalidClaimError,
+    Journal,
+    JournalError,
+    JournalWriteError,
+    RefConflictError,
+    Rejected,
+    RetryPolicy,
+    Unknown,
+)
+from dintero_claims_client._journal.records import Kind, SetOutcome
+from dintero_claims_client._journal.store import JournalStore
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return where a journal goes."""
+    return tmp_path / "claims.journal"
+
+
+@pytest.fixture
+def make_rows(make_request):
+    """Return a maker of so many claims, every third of which has no ref."""
+
+    def make(count):
+        return [
+            make_request(f"order-{number}" if number % 3 else None, customer_id=f"customer-{number}")
+            for number in range(count)
+        ]
+
+    return make
+
+
+async def _run(client, rows, path, **settings):
+    async with Journal.open(path) as journal:
+        return [one async for one in client.claim_many(rows, journal=journal, **settings)]
+
+
+def _committed(path, table):
+    """Return how many records of a kind another process sees in the journal."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - of this file
+
+
+async def test_the_intent_is_on_disk_before_the_request_leaves(engine, server, make_client, make_rows, path):
+    """When the server sees a claim, another process sees in the journal that it was about to be sent."""
+    client = await make_client(engine)
+    seen = []
+
+    def look(incoming):
+        server.on_claim.append(look)
+        seen.append(_committed(path, "sent"))
+        return server.commit(incoming)
+
+    server.on_claim.append(look)
+    await _run(client, make_rows(20), path, concurrency=4)
+    assert len(seen) == 20
+    assert all(count >= number for number, count in enumerate(seen, 1))
+
+
+async def test_the_outcome_is_on_disk_before_it_is_given(server, make_client, make_rows, path):
+    """When an outcome comes out of the batch, another process sees it in the journal."""
+    client = await make_client()
+    async with Journal.open(path) as journal:
+        given = 0
+        async for _ in client.claim_many(make_rows(20), journal=journal, concurrency=4):
+            given += 1
+            assert _committed(path, "outcome") >= given
+
+
+async def test_again_nothing_is_sent(server, make_client, make_rows, path):
+    """The same rows with the same journal give the same outcomes again, and send nothing."""
+    client = await make_client()
+    rows = make_rows(30)
+    server.on_claim.append(error_answer(422, "the customer is unknown", "NO CUSTOMER"))
+    rows[7].discounts = []
+    first = {one.row: one for one in await _run(client, rows, path)}
+    sent = len(server.posts)
+    again = {one.row: one for one in await _run(client, rows, path)}
+    assert len(server.posts) == sent
+    assert set(first) == set(again) == set(range(30))
+    for row, one in again.items():
+        assert one.replayed
+        assert (type(one), one.ref, one.request) == (type(first[row]), first[row].ref, rows[row])
+        if isinstance(one, Claimed):
+            assert one.claim == first[row].claim
+        else:
+            assert (type(one.error), str(one.error)) == (type(first[row].error), str(first[row].error))
+    errors = {type(one.error): one.error for one in again.values() if isinstance(one, Rejected)}
+    assert (errors[APIStatusError].status, errors[APIStatusError].code) == (422, "NO CUSTOMER")
+    assert errors[InvalidClaimError].field == "discounts"
+
+
+async def test_what_was_under_way_is_settled(server, make_client, make_rows, path):
+    """Rows that were sent when the batch was cut off are claimed once, with the refs that they had."""
+    client = await make_client()
+    rows = make_rows(12)
+    server.gate.clear()
+    run = asyncio.create_task(_run(client, rows, path, concurrency=6))
+    await server.until(lambda: server.held == 6)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    # Half of what was on its way arrives all the same.
+    server.on_claim.extend([server.commit, RESET] * 3)
+    server.gate.set()
+    await server.until(lambda: not server.on_claim)
+    arrived = {claim["ref"] for claim in server.claims}
+    assert len(arrived) == 3
+    async with JournalReader(path) as journal:
+        sent = [record for record in journal.records(0, 100) if record.sent]
+    assert len(sent) == 6
+    outcomes = {one.row: one for one in await _run(client, rows, path, concurrency=6)}
+    assert {type(one) for one in outcomes.values()} == {Claimed}
+    assert {one.claim.id for one in outcomes.values()} == {claim["id"] for claim in server.claims}
+    assert all(outcomes[record.row.number].recovered == (record.row.ref in arrived) for record in sent)
+    assert [outcomes[record.row.number].ref for record in sent] == [record.row.ref for record in sent]
+    assert len(server.claims) == 12
+
+
+class JournalReader:
+    """Looks into a journal that nobody has open."""
+
+    def __init__(self, path):
+        self._path = path
+
+    async def __aenter__(self):
+        self._store = JournalStore.open_for_reading(self._path)
+        return self._store
+
+    async def __aexit__(self, *_):
+        self._store.close()
+
+
+async def test_a_conflict_with_oneself_is_no_refusal(server, make_client, make_rows, path):
+    """A row that was claimed before the power failed, and of which the journal lost the record, is taken."""
+    client = await make_client()
+    rows = make_rows(6)
+    await _run(client, rows[:3], path)
+    # Sent, and then the power took the last words of the journal with it.
+    claims = [await client.claim(row) for row in rows[3:] if row.ref]
+    outcomes = await _run(client, rows, path)
+    assert [type(one) for one in outcomes] == [Claimed] * 6
+    assert {claim.id for claim in claims} <= {one.claim.id for one in outcomes}
+
+
+async def test_a_conflict_with_another_is(server, make_client, make_rows, path):
+    """In a journal that is new a ref that is taken is a conflict, as it is in a single call."""
+    client = await make_client()
+    rows = make_rows(3)
+    await client.claim(rows[1])
+    outcomes = {one.row: one for one in await _run(client, rows, path)}
+    assert isinstance(outcomes[1].error, RefConflictError)
+
+
+async def test_an_unknown_row_is_settled_by_the_next_run(server, make_client, make_rows, path, monkeypatch):
+    """A row that ended as unknown is asked for again when the batch is run again."""
+    monkeypatch.setattr("dintero_claims_client.batch.SHORTEST_PAUSE", 0.001)
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
+    rows = make_rows(40)
+
+    def poisoned(incoming):
+        server.on_claim.append(poisoned)
+        return RESET if incoming.json["customer_id"] == "customer-1" else server.commit(incoming)
+
+    server.on_claim.extend([poisoned] * 8)
+    first = {one.row: one for one in await _run(client, rows, path, concurrency=2)}
+    assert [row for row, one in first.items() if isinstance(one, Unknown)] == [1]
+    server.on_claim.clear()
+    again = {one.row: one for one in await _run(client, rows, path)}
+    assert [row for row, one in again.items() if not one.replayed] == [1]
+    assert isinstance(again[1], Claimed)
+    assert len(server.claims) == 40
+
+
+async def test_resuming_needs_no_source(server, make_client, make_rows, path):
+    """`resume` claims and settles what the journal has, and gives only that."""
+    client = await make_client()
+    rows = make_rows(12)
+    server.gate.clear()
+    run = asyncio.create_task(_run(client, rows, path, concurrency=6))
+    await server.until(lambda: server.held == 6)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    server.gate.set()
+    async with Journal.open(path) as journal:
+        outcomes = [one async for one in client.resume(journal)]
+        assert sorted(one.row for one in outcomes) == [0, 1, 2, 3, 4, 5]
+        assert {type(one) for one in outcomes} == {Claimed}
+        assert [one async for one in client.resume(journal)] == []
+        counts = await journal.counts()
+    assert (counts.rows, counts.taken) == (6, 6)
+    assert outcomes[0].request.customer_id == f"customer-{outcomes[0].row}"
+
+
+@pytest.mark.parametrize("change", ["another claim", "fewer rows", "a row between"])
+async def test_another_input(server, make_client, make_rows, make_request, path, change):
+    """Rows that are not those of the journal are refused, and none of them is sent."""
+    client = await make_client()
+    rows = make_rows(9)
+    await _run(client, rows, path)
+    sent = len(server.posts)
+    match change:
+        case "another claim":
+            rows[4] = make_request("order-4", customer_id="somebody else")
+        case "fewer rows":
+            del rows[5:]
+        case _:
+            rows.insert(4, make_request("order-new", customer_id="new"))
+    with pytest.raises(JournalError, match="another input"):
+        await _run(client, rows, path)
+    assert len(server.posts) == sent
+
+
+async def test_more_rows_go_on(server, make_client, make_rows, path):
+    """A source that has grown goes on where the journal ends."""
+    client = await make_client()
+    await _run(client, make_rows(5), path)
+    outcomes = await _run(client, make_rows(8), path)
+    assert sorted(one.row for one in outcomes if not one.replayed) == [5, 6, 7]
+
+
+async def test_another_account(server, make_client, make_rows, path):
+    """A journal of one account is not used for another, and both are named."""
+    await _run(await make_client(), make_rows(2), path)
+    other = await make_client(account_id="T87654321")
+    with pytest.raises(JournalError, match=r"T12345678.*T87654321"):
+        await _run(other, make_rows(2), path)
+    assert len(server.posts) == 2
+
+
+async def test_two_batches_on_one_journal(server, make_client, make_rows, path):
+    """A journal has one batch at a time, and afterwards another."""
+    client = await make_client()
+    async with Journal.open(path) as journal:
+        first = client.claim_many(make_rows(5), journal=journal, concurrency=1)
+        await anext(first)
+        with pytest.raises(JournalError, match="in use"):
+            await anext(client.claim_many(make_rows(5), journal=journal))
+        await first.aclose()
+        assert len([one async for one in client.claim_many(make_rows(5), journal=journal)]) == 5
+
+
+async def test_a_journal_that_is_not_open(make_client, make_rows, path):
+    """A journal that was not entered, or was left, says so."""
+    client = await make_client()
+    journal = Journal.open(path)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="not open"):
+            await anext(client.claim_many(make_rows(1), journal=journal))
+        async with journal:
+            pass
+
+
+async def test_refs_are_minted_although_the_client_makes_none(server, make_client, make_rows, path):
+    """In a journal each row has a ref, because only that can be found again."""
+    client = await make_client(generate_refs=False)
+    outcomes = await _run(client, make_rows(6), path)
+    assert all(one.claim.ref == one.ref is not None for one in outcomes)
+
+
+@pytest.mark.parametrize("when", ["intent", "outcome"])
+async def test_a_disk_that_fails(server, make_client, make_rows, path, monkeypatch, when):
+    """When the journal cannot be written nothing more is sent, and what is known is told."""
+    client = await make_client()
+    write = JournalStore.write
+    count = 0
+
+    def fail(self, operations):
+        nonlocal count
+        is_outcome = any(isinstance(one, SetOutcome) for one in operations)
+        count += is_outcome == (when == "outcome")
+        if count > 3:
+            # As it is after a failure: nothing is written any more.
+            raise JournalWriteError("the disk is full")
+        write(self, operations)
+
+    monkeypatch.setattr(JournalStore, "write", fail)
+    rows = iter(make_rows(500))
+    outcomes = []
+
+    async def go_through():
+        async with Journal.open(path) as journal:
+            async for one in client.claim_many(rows, journal=journal, concurrency=3):
+                outcomes.append(one)
+
+    with pytest.raises(JournalWriteError, match="the disk is full"):
+        await go_through()
+    taken = [one for one in outcomes if isinstance(one, Claimed)]
+    assert {one.claim.id for one in taken} == {claim["id"] for claim in server.claims}
+    assert {type(one.error) for one in outcomes if not isinstance(one, Claimed)} <= {JournalWriteError}
+    assert len(outcomes) + len(list(rows)) == 500
+    monkeypatch.setattr(JournalStore, "write", write)
+    assert {type(one) for one in await _run(client, make_rows(60), path)} == {Claimed}
+    assert len(server.claims) == 60
+
+
+async def test_refused_rows_can_be_claimed_again(server, make_client, make_rows, path):
+    """What the server refused is claimed again when that is asked for, under the same ref."""
+    client = await make_client()
+    server.on_claim.extend([error_answer(422)] * 4)
+    first = await _run(client, make_rows(4), path)
+    async with Journal.open(path) as journal:
+        assert await journal.requeue_refused() == 4
+        outcomes = [one async for one in client.resume(journal)]
+    assert {type(one) for one in outcomes} == {Claimed}
+    assert sorted(one.ref for one in outcomes) == sorted(one.ref for one in first)
+
+
+async def test_purging(server, make_client, make_rows, path):
+    """After a purge the file has no customer any more, and the same rows are still known as claimed."""
+    client = await make_client()
+    await _run(client, make_rows(30), path)
+    sent = len(server.posts)
+    assert b"customer-17" in path.read_bytes()
+    async with Journal.open(path) as journal:
+        assert await journal.purge() == 30
+    assert b"customer-" not in path.read_bytes()
+    again = await _run(client, make_rows(30), path)
+    assert all(isinstance(one, Claimed) and one.replayed for one in again)
+    assert {one.claim.id for one in again} == {claim["id"] for claim in server.claims}
+    assert len(server.posts) == sent
+
+
+async def test_the_file_is_its_owners(server, make_client, make_rows, path):
+    """The journal, and what SQLite puts beside it, is readable by its owner only."""
+    client = await make_client()
+    async with Journal.open(path) as journal:
+        await anext(client.claim_many(make_rows(5), journal=journal))
+        files = [file for file in path.parent.iterdir() if file.name != f"{path.name}.lock"]
+        assert len(files) >= 2
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+async def test_a_claim_that_could_not_be_read_stays_so(server, make_client, make_rows, path, monkeypatch):
+    """A claim that is known to be taken and could not be read is given again without a claim."""
+    monkeypatch.setattr("dintero_claims_client._search.GATHERING_SECONDS", 0.001)
+    client = await make_client(timeout=0.3)
+    server.on_claim.append(server.commit_then(RESET))
+    page = server._page
+    monkeypatch.setattr(server, "_page", lambda incoming: error_answer(403))
+    (first,) = await _run(client, make_rows(1), path)
+    monkeypatch.setattr(server, "_page", page)
+    (again,) = await _run(client, make_rows(1), path)
+    assert (first.claim, first.replayed, again.claim, again.replayed) == (None, False, None, True)
+
+
+def test_every_kind_has_its_outcome():
+    """The kinds of a journal are those of outcomes, with broken rules apart from refusals."""
+    assert {kind.value for kind in Kind} == {"taken", "refused", "rejected", "unknown"}
