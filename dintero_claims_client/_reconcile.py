@@ -133,7 +133,7 @@ async def settle(
         if isinstance(last, NotSent):
             return _plain_error(last, ref)
         # Who asks for what exists may have claimed before, and that may be why this is refused.
-        again = if_exists == "return" and not claim.minted and last.error.status not in _ABOUT_THE_CALLER
+        again = if_exists == "return" and last.error.status not in _ABOUT_THE_CALLER
         if not again and not _is_of_a_gateway(last.error.status):
             return last.error
         if ref is None:

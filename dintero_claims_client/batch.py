@@ -297,7 +297,10 @@ class BatchRun:
 
     async def _claim(self, row: BatchRow, claim: ClaimToSend, place: Place) -> _Ended:
         tries: Counter[bool] = Counter()
-        if_exists = "return" if row.sent_before else self._settings.if_exists
+        # A ref that was made here exists only if it was sent before; then it is ours, whatever the answer is.
+        if_exists: IfExists = "raise" if claim.minted else self._settings.if_exists
+        if row.sent_before:
+            if_exists = "return"
         watch = _RowWatch(self.window, self._rate)
         while True:
             began = self._calls.clock()

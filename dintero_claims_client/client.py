@@ -259,7 +259,9 @@ class ClaimsClient:
             ref: object = getattr(request, "ref", None)
             error.ref = ref if isinstance(ref, str) else None
             raise
-        taken = await opened.calls.claim(claim, deadline=deadline, if_exists=if_exists)
+        # No call before can have used a ref that is made for this one.
+        asked = "raise" if claim.minted else if_exists
+        taken = await opened.calls.claim(claim, deadline=deadline, if_exists=asked)
         if isinstance(taken, ClaimsError):
             raise self._unless_closed(taken)
         return taken.claim

@@ -62,6 +62,26 @@ async def test_the_calls_and_the_test_of_an_integration(make_request):
     await names["example"](names["request"])
 
 
+async def test_many_claims(make_request, tmp_path, monkeypatch, capsys):
+    """The example of a batch claims each of its requests."""
+    sandbox = Sandbox()
+    requests = [make_request(f"order-{number}") for number in range(5)]
+    body = "\n".join("        " + line for line in _snippet("claim_many").rstrip().split("\n"))
+    source = (
+        "from dintero_claims_client import ClaimsClient\n"
+        "async def example(sandbox, http, requests):\n"
+        "    async with ClaimsClient(account_id=sandbox.account_id, client_id=sandbox.client_id,\n"
+        "        client_secret=sandbox.client_secret, base_url=sandbox.base_url, http_client=http) as client:\n"
+        f"{body}\n"
+    )
+    names = {}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "README.md", "exec"), names)  # noqa: S102
+    async with sandbox.http_client() as http:
+        await names["example"](sandbox, http, requests)
+    assert capsys.readouterr().out.count("was taken") == len(sandbox.ledger.claims) == 5
+
+
 def test_every_error_is_explained():
     """Each error of the library stands in the README's table."""
     from dintero_claims_client import errors

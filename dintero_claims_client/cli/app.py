@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from dintero_claims_client import __version__
 from dintero_claims_client.cli import exit_codes
-from dintero_claims_client.cli.arguments import Json, Port, Positive, Share
+from dintero_claims_client.cli.arguments import Json, Natural, Port, Positive, Share
 from dintero_claims_client.cli.batch_app import batch
 from dintero_claims_client.cli.connection import FROM_ENVIRONMENT, Connection
 
@@ -61,6 +61,7 @@ def _require_sandbox() -> None:
 async def demo(
     *,
     count: Positive = 2_000,
+    batch: Natural = 500,
     concurrency: Positive = 100,
     seed: int = 1,
     fault_rate: Share = 0.1,
@@ -68,6 +69,7 @@ async def demo(
 ) -> int:
     """Claim at a sandbox in which things go wrong, and compare with its ledger.
 
+    It ends with a batch from a file that is killed half way, and resumed.
     Exit code 0 says that every claim was taken, none was lost and none was made twice.
 
     Example: dintero-claims demo --count 500 --seed 7
@@ -76,6 +78,8 @@ async def demo(
     ----------
     count
         How many claims to make.
+    batch
+        How many rows the batch has; 0 is none.
     concurrency
         How many at a time.
     seed
@@ -87,7 +91,7 @@ async def demo(
     from dintero_claims_client.cli import demo as command
 
     return await command.demo(
-        count=count, concurrency=concurrency, seed=seed, fault_rate=fault_rate, as_json=json
+        count=count, batch=batch, concurrency=concurrency, seed=seed, fault_rate=fault_rate, as_json=json
     )
 
 

@@ -19,6 +19,11 @@ def _check_positive(_type: object, value: int) -> None:
         raise ValueError("It must be 1 or more.")
 
 
+def _check_natural(_type: object, value: int) -> None:
+    if value < 0:
+        raise ValueError("It must be 0 or more.")
+
+
 def _check_positive_number(_type: object, value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
         raise ValueError("It must be a number above 0.")
@@ -34,6 +39,7 @@ Json = Annotated[
 ]
 Flag = Annotated[bool, Parameter(show_default=False)]
 Share = Annotated[float, Parameter(validator=_check_share)]
+Natural = Annotated[int, Parameter(validator=_check_natural)]
 Positive = Annotated[int, Parameter(validator=_check_positive)]
 PositiveNumber = Annotated[float, Parameter(validator=_check_positive_number)]
 Port = Annotated[int, Parameter(validator=_check_port)]

@@ -18,6 +18,7 @@ from typing import Any
 
 from dintero_claims_client import ClaimsClient, RetryPolicy
 from dintero_claims_client.cli import exit_codes, output
+from dintero_claims_client.cli.demo_batch import BatchReport, run_batch
 from dintero_claims_client.errors import ClaimsError, OutcomeUnknownError
 from dintero_claims_client.models import Claim, ClaimDiscount, ClaimDiscountRef, ClaimRequest
 from dintero_claims_client.sandbox import Fault, FaultPlan, Operation, Sandbox, SandboxServer
@@ -156,28 +157,39 @@ class Report:
         )
 
 
-async def demo(*, count: int, concurrency: int, seed: int, fault_rate: float, as_json: bool) -> int:
+async def demo(
+    *, count: int, batch: int, concurrency: int, seed: int, fault_rate: float, as_json: bool
+) -> int:
     """Run the demonstration and show what it found."""
     with _progress(count) as advance:
         report = await run(
             count=count, concurrency=concurrency, seed=seed, fault_rate=fault_rate, advance=advance
         )
+    of_batch: BatchReport | None = None
+    if batch:
+        if not as_json:
+            output.write_note(f"now a batch of {batch:,} rows, which is killed half way")
+        of_batch = await run_batch(rows=batch, concurrency=concurrency, faults=_faults(fault_rate, seed))
     if as_json:
-        output.write_json(report.to_dict())
+        output.write_json({**report.to_dict(), "batch": None if of_batch is None else of_batch.to_dict()})
     else:
         output.write_rows(report.rows())
+        if of_batch is not None:
+            output.write_line(of_batch.conclusion())
         output.write_line(report.conclusion())
-    return report.exit_code
+    return report.exit_code or (exit_codes.DONE if of_batch is None else of_batch.exit_code)
+
+
+def _faults(rate: float, seed: int) -> FaultPlan:
+    # A 429 pauses all callers, and these come by chance: a second for each would be all that is seen.
+    return FaultPlan(rate=rate, seed=seed, kinds=_KINDS, latency=(0.0, 0.1), retry_after=0)
 
 
 async def run(
     *, count: int, concurrency: int, seed: int, fault_rate: float, advance: Callable[[], None]
 ) -> Report:
     """Make so many claims, so many at a time, and report; `advance` is called after each."""
-    sandbox = Sandbox(
-        # A 429 pauses all callers, and these come by chance: a second for each would be all that is seen.
-        faults=FaultPlan(rate=fault_rate, seed=seed, kinds=_KINDS, latency=(0.0, 0.1), retry_after=0),
-    )
+    sandbox = Sandbox(faults=_faults(fault_rate, seed))
     async with (
         SandboxServer(sandbox) as server,
         ClaimsClient(

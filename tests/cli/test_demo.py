@@ -10,6 +10,7 @@ import pytest
 from dintero_claims_client import ClaimsClient, NotSentError, RetryPolicy
 from dintero_claims_client.cli import demo
 from dintero_claims_client.cli.demo import Record, Report, Said, Told, Verdict, compare
+from dintero_claims_client.cli.demo_batch import BatchReport
 from dintero_claims_client.sandbox import Fault, Ledger, Sandbox, SandboxServer
 
 from .conftest import COMMAND
@@ -81,7 +82,7 @@ def test_the_exit_code(verdicts, code):
 
 def test_it_ends_well(run):
     """With faults on, every claim is taken, and the last line says so."""
-    finished = run("demo", "--count", "80", "--concurrency", "20", "--fault-rate", "0.3")
+    finished = run("demo", "--count", "80", "--batch", "0", "--concurrency", "20", "--fault-rate", "0.3")
     assert finished.code == 0
     assert finished.err == ""
     *rows, last = finished.out.splitlines()
@@ -91,7 +92,7 @@ def test_it_ends_well(run):
 
 def test_for_machines(run):
     """With --json the report is one JSON object."""
-    finished = run("demo", "--count", "8", "--concurrency", "3", "--json")
+    finished = run("demo", "--count", "8", "--batch", "0", "--concurrency", "3", "--json")
     assert finished.code == 0
     assert finished.err == ""
     assert finished.result["taken"] == 8
@@ -101,17 +102,38 @@ def test_for_machines(run):
     assert finished.result["replayed_401"] >= 3
 
 
+def test_it_ends_with_a_batch_that_is_killed(run):
+    """The batch is killed before its end, resumed, and every row of it is taken once."""
+    finished = run("demo", "--count", "8", "--batch", "60", "--fault-rate", "0.1", "--json")
+    assert finished.code == 0
+    batch = finished.result["batch"]
+    assert 30 <= batch.pop("killed_after") < 60
+    assert batch == {"rows": 60, "taken": 60, "doubled": 0, "lost": 0}
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [({}, 0), ({"taken": 9}, 1), ({"doubled": 1}, 1)],
+    ids=["good", "one lost", "one doubled"],
+)
+def test_the_exit_code_of_a_batch(found, code):
+    """Only a batch whose rows were all taken, once, ends the demonstration with 0."""
+    report = BatchReport(**{"rows": 10, "killed_after": 5, "taken": 10, "doubled": 0, "lost": 0} | found)
+    assert report.exit_code == code
+    assert report.conclusion().startswith("a batch of 10, killed when 5 were taken, and resumed: ")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_fewer_claims_than_parts(run, count):
     """A demonstration may be as short as one claim."""
-    finished = run("demo", "--count", str(count), "--fault-rate", "0")
+    finished = run("demo", "--count", str(count), "--batch", "0", "--fault-rate", "0")
     assert finished.code == 0
     assert finished.out.endswith(f"\n{count} taken, 0 doubled, 0 lost\n")
 
 
 def test_without_faults(run):
     """A rate of 0 means that nothing goes wrong: no fault, no repetition, one token."""
-    result = run("demo", "--count", "20", "--fault-rate", "0", "--json").result
+    result = run("demo", "--count", "20", "--batch", "0", "--fault-rate", "0", "--json").result
     assert result["taken"] == 20
     assert result["tokens_fetched"] == 1
     assert (result["retried"], result["recovered"], result["replayed_401"]) == (0, 0, 0)
@@ -122,7 +144,7 @@ def test_what_is_lost_is_seen(run, monkeypatch):
     """A ledger that does not hold a claim that the client reports ends the demonstration with 1."""
     whole = Ledger.claims.fget
     monkeypatch.setattr(Ledger, "claims", property(lambda ledger: whole(ledger)[1:]))
-    finished = run("demo", "--count", "5")
+    finished = run("demo", "--count", "5", "--batch", "0")
     assert finished.code == 1
     assert finished.out.endswith("\n4 taken, 0 doubled, 1 lost\n")
 
@@ -131,7 +153,7 @@ def test_what_is_doubled_is_seen(run, monkeypatch):
     """A ledger that holds a claim twice ends the demonstration with 1."""
     whole = Ledger.claims.fget
     monkeypatch.setattr(Ledger, "claims", property(lambda ledger: whole(ledger) + whole(ledger)[:1]))
-    finished = run("demo", "--count", "5")
+    finished = run("demo", "--count", "5", "--batch", "0")
     assert finished.code == 1
     assert finished.out.endswith("\n4 taken, 1 doubled, 0 lost\n")
 
@@ -140,7 +162,7 @@ def test_what_cannot_be_claimed_is_said(run, monkeypatch):
     """Where each request goes wrong and none is repeated, what is not taken is refused or unknown."""
     monkeypatch.setattr(demo, "_RETRY", RetryPolicy(max_attempts=1))
     monkeypatch.setattr(demo, "_KINDS", {Fault.TOO_MANY_REQUESTS: 1.0, Fault.UNAVAILABLE: 1.0})
-    options = ("--count", "20", "--concurrency", "1", "--fault-rate", "1")
+    options = ("--count", "20", "--batch", "0", "--concurrency", "1", "--fault-rate", "1")
     finished = run("demo", *options)
     assert finished.code == 1
     assert "refused as RateLimitedError" in finished.out
@@ -182,7 +204,7 @@ async def test_a_look_up_that_fails():
 
 def test_progress_is_for_terminals(run, terminal):
     """On a terminal, progress is shown on stderr and the report on stdout."""
-    finished = run("demo", "--count", "8")
+    finished = run("demo", "--count", "8", "--batch", "0")
     assert finished.code == 0
     assert "claiming" not in finished.out
     assert finished.out.endswith("\n8 taken, 0 doubled, 0 lost\n")
@@ -196,7 +218,10 @@ def test_progress_on_a_real_terminal():
     controller, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
     with subprocess.Popen(
-        [COMMAND, "demo", "--count", "8"], stdout=subprocess.PIPE, stderr=terminal, env=environment
+        [COMMAND, "demo", "--count", "8", "--batch", "0"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=environment,
     ) as process:
         os.close(terminal)
         shown = b""
@@ -223,4 +248,4 @@ def test_interrupted(run, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(demo, "_record", interrupt)
-    assert run("demo", "--count", "8") == (130, "", "error: interrupted\n")
+    assert run("demo", "--count", "8", "--batch", "0") == (130, "", "error: interrupted\n")
