@@ -10,6 +10,7 @@ claims=${1:-1000000}
 seeds=${2:-50}
 
 ./scripts/soak.sh "$claims"
+./scripts/soak.sh --batch "$((claims / 10 + 1000))"
 for engine in httpx httpx2; do
     ./scripts/soak.sh "$((claims / 50 + 1000))" --engine "$engine"
 done
