@@ -28,6 +28,7 @@ from .errors import (
     JournalError,
     NotSentError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     RateLimitedError,
     RefConflictError,
 )
@@ -169,7 +170,7 @@ class BatchRun:
         self._source_is_over = True
         self._stopping.set()
         self.slots.stop()
-        if self._taker is not None:
+        if self._taker is not None and self._taker is not asyncio.current_task():
             # It may wait for a row for ever.
             self._taker.cancel()
 
@@ -301,6 +302,8 @@ class BatchRun:
         if_exists: IfExists = "raise" if claim.minted else self._settings.if_exists
         if row.sent_before:
             if_exists = "return"
+        # What an earlier call leaves open is open until one finds out, however the next ones end.
+        doubt = _sent_before(claim) if row.marked else None
         watch = _RowWatch(self.window, self._rate)
         while True:
             began = self._calls.clock()
@@ -321,7 +324,10 @@ class BatchRun:
                 if known is not None:
                     return known
                 # It may have been taken by us.
-                if_exists = "return"
+                if_exists, doubt = "return", ended
+            elif isinstance(ended, PermissionDeniedError) and doubt is not None:
+                # Rights that are gone now were perhaps there when it was sent.
+                return _Ended(self._unknown(row, doubt))
             elif not isinstance(ended, NotSentError | RateLimitedError | AuthenticationError):
                 self._answered()
                 return _Ended(self._rejected(row, ended))
@@ -331,12 +337,12 @@ class BatchRun:
             is_alone = self._answered_at > began or (tries.total() > 0 and self._source_is_over)
             tries[in_doubt] += is_alone
             if tries[in_doubt] >= (TRIES if in_doubt else TRIES_UNSENT):
-                return self._given_up(row, ended)
+                return self._given_up(row, ended, doubt)
             place.leave()
             if not await (self._wait_alone(ended) if is_alone else self._wait_with_all(ended)):
-                return self._given_up(row, ended)
+                return self._given_up(row, ended, doubt)
             if not await place.enter_again():
-                return self._given_up(row, ended)
+                return self._given_up(row, ended, doubt)
 
     async def _find_out(self, row: BatchRow, claim: ClaimToSend, error: OutcomeUnknownError) -> _Ended | None:
         """Say what became of a row whose call could not; None where it is to be claimed again."""
@@ -390,10 +396,8 @@ class BatchRun:
         self._pauses_in_a_row = 0
         self._refusals_in_a_row = 0
 
-    def _given_up(self, row: BatchRow, error: ClaimsError) -> _Ended:
-        if isinstance(error, OutcomeUnknownError):
-            return _Ended(self._unknown(row, error))
-        return self._not_sent(row, error)
+    def _given_up(self, row: BatchRow, error: ClaimsError, doubt: OutcomeUnknownError | None) -> _Ended:
+        return self._not_sent(row, error) if doubt is None else _Ended(self._unknown(row, doubt))
 
     def _not_sent(self, row: BatchRow, error: ClaimsError) -> _Ended:
         return _Ended(self._rejected(row, error), is_final=False)
@@ -435,6 +439,12 @@ class _RowWatch:
 
 def _is_replayed(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Claimed | Rejected) and outcome.replayed
+
+
+def _sent_before(claim: ClaimToSend) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "the claim was sent by an earlier run, and what became of it could not be found out", ref=claim.ref
+    )
 
 
 def _is_cancelled() -> bool:

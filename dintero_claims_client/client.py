@@ -308,7 +308,7 @@ class ClaimsClient:
         async def rows(run: object) -> BatchRows:
             if journal is None:
                 return Requests(requests, opened.operations, mint=mint)
-            await journal.acquire(run, self._settings.account_id)
+            await journal.acquire(run, self._settings.account_id, for_requests=True)
             return JournaledRequests(requests, opened.operations, journal)
 
         return self._batch(

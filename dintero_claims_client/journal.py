@@ -113,12 +113,16 @@ class Journal:
 
     # What a batch uses.
 
-    async def acquire(self, batch: object, account_id: str) -> None:
-        """Let one batch of this account have the journal; raises `JournalError` where another one has it."""
+    async def acquire(self, batch: object, account_id: str, *, for_requests: bool = False) -> None:
+        """Let one batch of this account have the journal; raises `JournalError` where it cannot.
+
+        `for_requests` where the rows are those of a caller, and not those that the journal has.
+        """
         if self._batch is not None:
             raise JournalError(f"{self.path}: the journal is in use by another batch")
         self._batch = batch
         try:
+            await self.run(lambda store: _check_input(store, self.path, for_requests=for_requests))
             await self.run(lambda store: store.bind_account(account_id))
             self.next_number = await self.run(lambda store: store.next_number())
         except BaseException:
@@ -156,7 +160,6 @@ class Journal:
 
         It raises `JournalWriteError` where it never will be.
         """
-        self._open_store()
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
         self._operations.extend(operations)
@@ -193,6 +196,13 @@ class Journal:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _check_input(store: JournalStore, path: Path, *, for_requests: bool) -> None:
+    if for_requests and store.input is not None:
+        raise JournalError(f"{path}: the journal has its rows from {store.input['name']}: resume it")
+    if not store.is_input_complete:
+        raise JournalError(f"{path}: the journal's input was not read to its end; nothing of it was claimed")
 
 
 def _answer(written: list[asyncio.Future[None]], error: BaseException | None) -> None:

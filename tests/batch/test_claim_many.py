@@ -388,6 +388,26 @@ async def test_patience_comes_to_its_end(make_client, make_rows):
 
 
 @pytest.mark.usefixtures("_short_pauses")
+async def test_what_may_have_been_taken_is_not_called_rejected(server, make_client, make_rows):
+    """A row whose first call is in doubt is unknown, though all that comes after is known not to be sent."""
+    client = await make_client(retry=ONCE, timeout=0.3)
+    server.on_claim.append(server.commit_then(HANG))
+    server.on_token.extend([server.give_token, *[error_answer(401)] * 100])
+    batch = client.claim_many(make_rows(1), patience=0.2)
+
+    def revoke(incoming):
+        server.good_tokens.clear()
+        return error_answer(401)
+
+    server.on_claim.extend([revoke] * 20)
+    server.on_read.extend([error_answer(401)] * 20)
+    outcomes, error = await _until_error(batch)
+    assert error is not None
+    assert [type(one) for one in outcomes] == [Unknown]
+    assert len(server.claims) == 1
+
+
+@pytest.mark.usefixtures("_short_pauses")
 async def test_refused_credentials_end_it(server, make_client, make_rows):
     """Credentials that are refused again and again end the batch with that, and not row after row."""
     client = await make_client(retry=ONCE)

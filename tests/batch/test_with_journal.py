@@ -9,6 +9,7 @@ from support.fake_server import RESET, error_answer
 
 from dintero_claims_client import (
     APIStatusError,
+    AuthenticationError,
     Claimed,
     InvalidClaimError,
     Journal,
@@ -358,3 +359,64 @@ async def test_a_claim_that_could_not_be_read_stays_so(server, make_client, make
 def test_every_kind_has_its_outcome():
     """The kinds of a journal are those of outcomes, with broken rules apart from refusals."""
     assert {kind.value for kind in Kind} == {"taken", "refused", "rejected", "unknown"}
+
+
+async def _cut_off(client, server, rows, path):
+    """Leave a batch with rows under way, of which the server has taken none."""
+    server.gate.clear()
+    run = asyncio.create_task(_run(client, rows, path, concurrency=len(rows)))
+    await server.until(lambda: server.held == len(rows))
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    server.on_claim.extend([RESET] * len(rows))
+    server.gate.set()
+    await server.until(lambda: not server.on_claim)
+
+
+async def test_what_was_sent_before_is_not_called_refused_for_want_of_an_answer(
+    server, make_client, make_rows, path, monkeypatch
+):
+    """A row that an earlier run sent is unknown while the credentials are refused, and settled later."""
+    monkeypatch.setattr("dintero_claims_client.batch.SHORTEST_PAUSE", 0.001)
+    rows = make_rows(3)
+    await _cut_off(await make_client(), server, rows, path)
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
+    server.on_token.extend([error_answer(401)] * 100)
+    outcomes = []
+
+    async def go_through():
+        async with Journal.open(path) as journal:
+            async for one in client.resume(journal):
+                outcomes.append(one)
+
+    with pytest.raises(AuthenticationError):
+        await go_through()
+    assert [type(one) for one in outcomes] == [Unknown] * 3
+    server.on_token.clear()
+    assert {type(one) for one in await _run(await make_client(), rows, path)} == {Claimed}
+
+
+async def test_rights_that_are_gone_settle_nothing(server, make_client, make_rows, path):
+    """A row that an earlier run sent stays unknown when neither claiming nor reading is allowed any more."""
+    client = await make_client()
+    rows = make_rows(3)
+    await _cut_off(client, server, rows, path)
+    server.on_claim.extend([error_answer(403)] * 3)
+    server.on_read.extend([error_answer(403)] * 20)
+    assert {type(one) for one in await _run(client, rows, path)} == {Unknown}
+    server.on_read.clear()
+    assert {type(one) for one in await _run(client, rows, path)} == {Claimed}
+
+
+async def test_a_journal_that_was_read_from_an_input(server, make_client, make_rows, path):
+    """A caller's rows are not mixed with those of an input, which is claimed only when it is whole."""
+    client = await make_client()
+    store = JournalStore.open(path)
+    store.begin_input({"name": "claims.jsonl"})
+    store.close()
+    async with Journal.open(path) as journal:
+        with pytest.raises(JournalError, match=r"claims\.jsonl: resume it"):
+            await anext(client.claim_many(make_rows(1), journal=journal))
+        with pytest.raises(JournalError, match="not read to its end"):
+            await anext(client.resume(journal))
+    assert server.posts == []
