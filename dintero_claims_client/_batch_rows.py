@@ -123,8 +123,12 @@ class _Journaled:
                     )
                 )
             )
-        if row.settled is None and not row.marked:
+        if row.settled is None:
+            # Also where it was sent before: it may have been refused since, and asked for again.
             operations.append(MarkSent(row.number))
+        elif not row.in_journal:
+            # With the row, because one that has no claim cannot be resumed.
+            operations.append(SetOutcome(row.number, _to_journal(row.settled)))
         return attrs.evolve(row, written=self._journal.write(operations)) if operations else row
 
     async def end(self, row: BatchRow, outcome: Outcome) -> None:

@@ -420,3 +420,42 @@ async def test_a_journal_that_was_read_from_an_input(server, make_client, make_r
         with pytest.raises(JournalError, match="not read to its end"):
             await anext(client.resume(journal))
     assert server.posts == []
+
+
+async def test_a_row_without_a_claim_is_never_left_open(
+    make_client, make_rows, make_request, path, monkeypatch
+):
+    """A row that breaks a rule is written down together with that, and is not in the way of resuming."""
+    client = await make_client()
+    write, count = JournalStore.write, 0
+
+    def fail(self, operations):
+        nonlocal count
+        count += bool(operations)
+        if count > 1:
+            raise JournalWriteError("the disk is full")
+        write(self, operations)
+
+    monkeypatch.setattr(JournalStore, "write", fail)
+    with pytest.raises(JournalWriteError):
+        await _run(client, [make_request(discounts=[])], path)
+    monkeypatch.setattr(JournalStore, "write", write)
+    async with Journal.open(path) as journal:
+        assert [one async for one in client.resume(journal)] == []
+        assert (await journal.counts()).rejected == 1
+
+
+async def test_a_refused_row_that_is_claimed_again_is_in_flight(server, make_client, make_rows, path):
+    """While a refused row is claimed again the journal has it as under way, and not as waiting."""
+    client = await make_client()
+    server.on_claim.append(error_answer(422))
+    await _run(client, make_rows(1), path)
+    async with Journal.open(path) as journal:
+        await journal.requeue_refused()
+        assert (await journal.counts()).pending == 1
+        server.gate.clear()
+        run = asyncio.create_task(anext(client.resume(journal)))
+        await server.until(lambda: server.held)
+        assert (await journal.counts()).in_flight == 1
+        server.gate.set()
+        assert isinstance(await run, Claimed)

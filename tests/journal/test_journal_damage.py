@@ -56,6 +56,7 @@ def _everything(store):
         ("UPDATE claim SET body = x'7b7d' WHERE number = 3", "row 3"),
         ("UPDATE claim SET body = 7 WHERE number = 3", "row 3"),
         ("UPDATE claim SET body = NULL WHERE number = 3", "row 3"),
+        ("UPDATE claim SET body = CAST(x'ff706572736f6e' AS TEXT) WHERE number = 3", "row 3"),
         ("UPDATE claim SET line = 5 WHERE number = 3", "row 3"),
         ("UPDATE claim SET crc = crc + 1 WHERE number = 3", "row 3"),
         ("UPDATE outcome SET kind = 'refused' WHERE number = 4", "outcome of row 4"),
@@ -88,8 +89,9 @@ def _everything(store):
 def test_a_change_to_any_value_is_found(filled, change, where):
     """A record that was changed, moved or taken away is found on opening, and named."""
     execute(filled, change)
-    with pytest.raises(JournalError, match=f"is damaged: .*{where}"):
+    with pytest.raises(JournalError, match=f"is damaged: .*{where}") as caught:
         JournalStore.open(filled)
+    assert "person" not in str(caught.value)
     # Nothing stays open or locked.
     with pytest.raises(JournalError, match="is damaged"):
         JournalStore.open(filled)

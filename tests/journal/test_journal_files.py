@@ -233,34 +233,32 @@ def test_a_lock_that_cannot_be(path):
 
 
 @pytest.fixture
-def as_nobody(tmp_path):
-    """Give up what root may do; who is not root runs the test as they are."""
-    if os.geteuid() != 0:
-        yield
-        return
-    parents = [tmp_path, *list(tmp_path.parents)[:-1]]
-    modes = {parent: stat.S_IMODE(parent.stat().st_mode) for parent in parents}
-    for parent, mode in modes.items():
-        parent.chmod(mode | 0o011)
-    os.seteuid(NOBODY)
-    yield
-    os.seteuid(0)
-    for parent, mode in modes.items():
-        parent.chmod(mode)
-
-
-def test_a_file_that_may_not_be_read(path, store, as_nobody):
-    """A journal that the user may not read is refused; one that may not be made, too."""
+def forbidden(path, store):
+    """Return a journal whose file and directory may not be used: by root, who may all, as somebody else."""
     store.close()
-    if os.geteuid() != NOBODY:
-        path.chmod(0)
-        path.parent.chmod(0o500)
+    is_root = os.geteuid() == 0
+    changes = {path: 0, path.parent: 0o500}
+    if is_root:
+        changes = {parent: stat.S_IMODE(parent.stat().st_mode) | 0o011 for parent in list(path.parents)[:-1]}
+    modes = {changed: stat.S_IMODE(changed.stat().st_mode) for changed in changes}
+    for changed, mode in changes.items():
+        changed.chmod(mode)
+    if is_root:
+        os.seteuid(NOBODY)
+    yield path
+    if is_root:
+        os.seteuid(0)
+    for changed, mode in modes.items():
+        changed.chmod(mode)
+
+
+def test_a_file_that_may_not_be_read(forbidden):
+    """A journal that the user may not read is refused; one that may not be made, too."""
     for use in (JournalStore.open, JournalStore.open_for_reading):
         with pytest.raises(JournalError, match=r"unable to open|cannot be"):
-            use(path)
+            use(forbidden)
     with pytest.raises(JournalError, match="Permission denied"):
-        JournalStore.open(path.parent / "other")
-    path.parent.chmod(0o700) if os.geteuid() != NOBODY else None
+        JournalStore.open(forbidden.parent / "other")
 
 
 def test_a_file_that_may_only_be_read(path, store, monkeypatch):
