@@ -29,15 +29,19 @@ class ListSearch:
         self._task: asyncio.Task[None] | None = None
 
     async def find_until(self, claim: ClaimToSend, deadline: float) -> Found:
-        """Look for a claim as `find` does, but no longer than until then, a reading of the loop's clock."""
+        """Look for a claim that can be read, until then, a reading of the loop's clock; else see `find`."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self.find(claim)
+                found = await self.find(claim)
         except TimeoutError:
             return NotSentError("the claim could not be looked up in time")
+        return Absence.BOUND_REACHED if isinstance(found, FoundClaim) and not is_readable(found) else found
 
     async def find(self, claim: ClaimToSend) -> Found:
-        """Return the claim with the same `ref`: ours before another's, living before deleted."""
+        """Return the claim with the same `ref`: ours before another's, living before deleted.
+
+        It may be one that cannot be read, where there is no other.
+        """
         found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self._wanted.append((claim, found))
         if self._task is None:
@@ -79,17 +83,28 @@ class ListSearch:
                 break
             for one in page:
                 ref = one.raw.get("ref")
-                if not isinstance(ref, str) or ref not in left or usable_id(one.raw) is None:
+                if not isinstance(ref, str) or ref not in left:
                     continue
-                ours = is_ours(claims[ref], one)
-                if ours and lives(one):
+                rank = _rank(claims[ref], one)
+                if ref not in best or rank > _rank(claims[ref], best[ref]):
+                    best[ref] = one
+                if rank == _BEST:
                     left.discard(ref)
-                elif ref in best and not (ours and not is_ours(claims[ref], best[ref])):
-                    continue
-                best[ref] = one
             if not left or all(answer.done() for _, answer in wanted):
                 break
         return lambda claim: best.get(str(claim.ref), end)
+
+
+def is_readable(found: FoundClaim) -> bool:
+    """Say whether a claim in the list can be given to anybody."""
+    return usable_id(found.raw) is not None and found.model is not None
+
+
+def _rank(claim: ClaimToSend, found: FoundClaim) -> tuple[bool, bool, bool]:
+    return is_ours(claim, found), lives(found), is_readable(found)
+
+
+_BEST = (True, True, True)
 
 
 def _answer(

@@ -19,7 +19,7 @@ from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._rate import RateLimit
 from ._reconcile import is_ours, lives
-from ._search import ListSearch
+from ._search import ListSearch, is_readable
 from ._slots import Place, Slots
 from .errors import (
     AuthenticationError,
@@ -358,9 +358,9 @@ class BatchRun:
                 return _Ended(self._rejected(row, conflict))
             if not lives(found):
                 return _Ended(self._unknown(row, error))
-            return _Ended(self._claimed(row, found.model, recovered=True))
-        # Nobody else can have used a ref that was made here, so it is taken, wherever it is.
-        return _Ended(self._claimed(row, None, recovered=True)) if claim.minted else None
+            return _Ended(self._claimed(row, found.model if is_readable(found) else None, recovered=True))
+        # A server that says so and does not show it may have been wrong, or have said it to somebody else.
+        return None
 
     async def _wait_alone(self, error: ClaimsError) -> bool:
         """Wait with a row that fails while others do not; False when the batch is stopped meanwhile."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from dintero_claims_client import Batch, ClaimsClient, Journal, Outcome
@@ -20,6 +23,7 @@ from dintero_claims_client.cli.batch_export import shown as outcome_shown
 from dintero_claims_client.cli.batch_input import InputFormat
 from dintero_claims_client.cli.batch_load import (
     STDIN,
+    check_replaceable,
     default_journal,
     load,
     load_again,
@@ -212,6 +216,10 @@ def _client(claiming: Claiming, connection: Connection) -> ClaimsClient:
 def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claiming, *, as_json: bool) -> int:
     place = Path(f"{path}.rejects.jsonl")
     rejects = place if write_rejects(store, place) else None
+    out = None if options.out in (None, STDIN) else Path(options.out)
+    if out is not None:
+        # Said now, and not when everything is claimed.
+        check_replaceable(out)
     began = time.monotonic()
     claiming = _Claiming(client, store, path, options)
     failure: BaseException | None = None
@@ -219,8 +227,11 @@ def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claim
         asyncio.run(claiming.run())
     except (ClaimsError, BrokenPipeError) as error:
         failure = error
-    if options.out not in (None, STDIN):
-        _export(store, options.out)
+    if out is not None:
+        try:
+            _export(store, str(out))
+        except exit_codes.CommandError as error:
+            failure, out = failure or error, None
     summary = Summary(
         journal=path,
         counts=store.counts(),
@@ -228,7 +239,7 @@ def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claim
         done=claiming.done,
         interrupted=claiming.interrupted,
         rejects=rejects,
-        out=None if options.out == STDIN else options.out,
+        out=None if out is None else str(out),
     )
     _write_summary(summary, as_json=as_json, is_stdout_taken=options.out == STDIN)
     if failure is not None:
@@ -284,13 +295,21 @@ class _Claiming:
         """Write each outcome as it comes, without holding up what is under way."""
         lines: asyncio.Queue[str | None] = asyncio.Queue(1000)
         writer = asyncio.create_task(_write_lines(lines, batch))
+        failure: ClaimsError | None = None
         try:
-            async for outcome in batch:
-                progress.add(outcome)
-                await lines.put(_line(outcome))
-        finally:
+            try:
+                async for outcome in batch:
+                    progress.add(outcome)
+                    await lines.put(_line(outcome))
+            except ClaimsError as error:
+                failure = error
             await lines.put(None)
             await writer
+        finally:
+            # Whoever stops the command at once does not wait for who reads.
+            writer.cancel()
+        if failure is not None:
+            raise failure
 
     @contextmanager
     def _signals(self, batch: Batch) -> Generator[None, None, None]:
@@ -358,8 +377,7 @@ async def _write_lines(lines: asyncio.Queue[str | None], batch: Batch) -> None:
         text = "".join(line for line in some if line is not None)
         if gone is None and text:
             try:
-                # In a thread, because who reads may be slow.
-                await asyncio.to_thread(_write, text)
+                await _in_daemon(partial(_write, text))
             except BrokenPipeError as error:
                 gone = error
                 batch.stop()
@@ -367,9 +385,43 @@ async def _write_lines(lines: asyncio.Queue[str | None], batch: Batch) -> None:
         raise gone
 
 
+async def _in_daemon(work: Callable[[], None]) -> None:
+    """Do what may take for ever, because who reads is slow, in a thread that the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failure: Exception | None = None
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            failure = error
+        # The loop is gone where nobody waits any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(finish, failure)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done
+
+
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        sys.stdout.write(text)
+        return
+    # Past Python's buffer, whose lock would keep the process from ending.
+    data = text.encode()
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _cell(value: object) -> str:

@@ -19,7 +19,7 @@ from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client._validation import encode_body, without_null
 from dintero_claims_client.cli import output
 from dintero_claims_client.cli.batch_input import BadRow, InputFormat, read_claims
-from dintero_claims_client.cli.exit_codes import UsageError
+from dintero_claims_client.cli.exit_codes import CommandError, UsageError
 from dintero_claims_client.errors import InvalidClaimError
 from dintero_claims_client.outcomes import error_from_json, error_to_json
 
@@ -90,17 +90,33 @@ def write_rejects(store: JournalStore, path: Path) -> int:
 @contextmanager
 def replacing(path: Path) -> Generator[TextIO, None, None]:
     """Give a file to write that takes the place of another when it is whole; for its owner only."""
+    descriptor, temporary = _beside(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink()
+        if isinstance(error, OSError):
+            raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+        raise
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise `UsageError` where no such file could be written."""
+    descriptor, temporary = _beside(path)
+    os.close(descriptor)
+    temporary.unlink()
+
+
+def _beside(path: Path) -> tuple[int, Path]:
+    if path.is_dir():
+        raise UsageError(f"{path}: cannot be written: it is a directory")
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield file
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+    return descriptor, Path(temporary)
 
 
 def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:

@@ -493,7 +493,7 @@ async def test_a_claim_far_down_the_list_is_found(server, make_client, make_rows
 @pytest.mark.usefixtures("_short_pauses")
 @pytest.mark.parametrize("minted", [True, False])
 async def test_taken_and_nowhere_to_be_read(server, make_client, make_rows, monkeypatch, minted):
-    """A claim that the server has and does not show is taken if its ref was made here, and else unknown."""
+    """A claim that the server says to have, and shows nowhere, is unknown, whoever made its ref."""
     monkeypatch.setattr("dintero_claims_client._search.GATHERING_SECONDS", 0.001)
     client = await make_client(timeout=0.3)
     server.on_claim.append(server.commit_then(RESET))
@@ -502,11 +502,34 @@ async def test_taken_and_nowhere_to_be_read(server, make_client, make_rows, monk
         one.row: one for one in await _all(client.claim_many(make_rows(200, refs=not minted), concurrency=2))
     }
     first = outcomes.pop(0)
-    if minted:
-        assert (type(first), first.claim, first.recovered) == (Claimed, None, True)
-    else:
-        assert (type(first), first.error.taken) == (Unknown, True)
+    assert (type(first), first.error.taken) == (Unknown, True)
     assert {type(one) for one in outcomes.values()} == {Claimed}
+
+
+async def test_a_conflict_that_was_none(server, make_client, make_rows):
+    """A conflict on a ref that nobody has used is not taken for the claim, which is sent again."""
+    client = await make_client()
+    server.on_claim.append(error_answer(409, "conflict", "CONFLICT"))
+    (outcome,) = await _all(client.claim_many(make_rows(1, refs=False)))
+    assert (type(outcome), outcome.claim.id) == (Claimed, server.claims[0]["id"])
+
+
+@pytest.mark.usefixtures("_short_pauses")
+@pytest.mark.parametrize("minted", [True, False])
+@pytest.mark.parametrize("flaw", [{"id": ""}, {"id": 7}], ids=str)
+async def test_taken_and_not_to_be_read(server, make_client, make_rows, minted, flaw):
+    """A lost claim that the list shows in a form that nobody can read is taken, without a claim to show."""
+    client = await make_client(timeout=0.3)
+
+    def lose(incoming):
+        server.commit(incoming)
+        server.claims[-1] |= flaw
+        return RESET
+
+    server.on_claim.append(lose)
+    (outcome,) = await _all(client.claim_many(make_rows(1, refs=not minted)))
+    assert (type(outcome), outcome.claim, outcome.recovered) == (Claimed, None, True)
+    assert outcome.ref == server.claims[0]["ref"]
 
 
 async def test_a_deleted_claim_is_unknown(server, make_client, make_rows):

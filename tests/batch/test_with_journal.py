@@ -347,11 +347,14 @@ async def test_a_claim_that_could_not_be_read_stays_so(server, make_client, make
     """A claim that is known to be taken and could not be read is given again without a claim."""
     monkeypatch.setattr("dintero_claims_client._search.GATHERING_SECONDS", 0.001)
     client = await make_client(timeout=0.3)
-    server.on_claim.append(server.commit_then(RESET))
-    page = server._page
-    monkeypatch.setattr(server, "_page", lambda incoming: error_answer(403))
+
+    def lose(incoming):
+        server.commit(incoming)
+        server.claims[-1]["id"] = ""
+        return RESET
+
+    server.on_claim.append(lose)
     (first,) = await _run(client, make_rows(1), path)
-    monkeypatch.setattr(server, "_page", page)
     (again,) = await _run(client, make_rows(1), path)
     assert (first.claim, first.replayed, again.claim, again.replayed) == (None, False, None, True)
 
