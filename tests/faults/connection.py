@@ -261,7 +261,11 @@ class Connection(asyncio.Protocol):
                 self._transport.write(_GARBAGE)
             if fault.at in (Point.ACCEPT, Point.UPLOAD):
                 # Closing while something is left to read would send a RST, so the rest is read.
-                self._transport.write_eof()
+                try:
+                    self._transport.write_eof()
+                except OSError:
+                    # The client was quicker.
+                    self._transport.abort()
             else:
                 # Without the goodbye of TLS: that is how a connection looks that was cut.
                 self._transport.close()
