@@ -17,6 +17,7 @@ from uuid import uuid4
 import attrs
 
 from ._batch_rows import BatchRows, JournaledRequests, JournalRows, Requests
+from ._batch_run import BatchRun, BatchSettings
 from ._calls import Calls, IfExists
 from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
@@ -32,7 +33,7 @@ from ._tokens import TokenEndpoint, TokenSource
 from ._validation import check_text_argument
 from ._version import __version__
 from ._waiting import Sleeper
-from .batch import Batch, BatchRun, BatchSettings
+from .batch import Batch
 from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
 from .journal import Journal
 from .settings import (

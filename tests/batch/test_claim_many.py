@@ -331,8 +331,8 @@ async def test_push_back_narrows_it(server, make_client, make_rows):
 @pytest.fixture
 def _short_pauses(monkeypatch):
     """Let a batch that gets no answer look again soon."""
-    monkeypatch.setattr("dintero_claims_client.batch.SHORTEST_PAUSE", 0.001)
-    monkeypatch.setattr("dintero_claims_client.batch.LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr("dintero_claims_client._batch_run.LONGEST_PAUSE", 0.02)
     monkeypatch.setattr("dintero_claims_client._search.GATHERING_SECONDS", 0.001)
 
 

@@ -166,7 +166,7 @@ async def test_a_conflict_with_another_is(server, make_client, make_rows, path):
 
 async def test_an_unknown_row_is_settled_by_the_next_run(server, make_client, make_rows, path, monkeypatch):
     """A row that ended as unknown is asked for again when the batch is run again."""
-    monkeypatch.setattr("dintero_claims_client.batch.SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
     client = await make_client(retry=RetryPolicy(max_attempts=1))
     rows = make_rows(40)
 
@@ -380,7 +380,7 @@ async def test_what_was_sent_before_is_not_called_refused_for_want_of_an_answer(
     server, make_client, make_rows, path, monkeypatch
 ):
     """A row that an earlier run sent is unknown while the credentials are refused, and settled later."""
-    monkeypatch.setattr("dintero_claims_client.batch.SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
     rows = make_rows(3)
     await _cut_off(await make_client(), server, rows, path)
     client = await make_client(retry=RetryPolicy(max_attempts=1))

@@ -49,13 +49,14 @@ ALLOWED = {
     "_slots": set(),
     "_search": {"_operations", "_protocol", "_reconcile", "errors"},
     "_batch_rows": {"attrs", "_generated", "_journal", "_operations", "errors", "journal", "outcomes"},
-    "batch": {
+    "batch": {"_batch_run", "errors", "outcomes"},
+    "_batch_run": {
         "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",
         "_search", "_slots", "errors", "outcomes",
     },
     "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
     "client": {
-        "attrs", "_batch_rows", "_calls", "_engines", "_engines.base", "_generated", "_limiter",
+        "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated", "_limiter",
         "_operations", "_quota", "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version",
         "_waiting", "batch", "errors", "journal", "settings",
     },
@@ -74,7 +75,7 @@ FORBIDDEN = {
     "_rate": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_adaptive": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "outcomes": {"asyncio", "time", "os", "socket", "random", "ssl"},
-    "batch": {"time", "os", "socket", "random", "ssl", "sqlite3"},
+    "_batch_run": {"time", "os", "socket", "random", "ssl", "sqlite3"},
     "_pacing": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_retry": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_reconcile": {"asyncio", "time", "os", "socket", "random", "ssl"},

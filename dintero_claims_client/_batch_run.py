@@ -1,0 +1,401 @@
+"""What the workers of a batch do: claim rows, so many at once, each exactly once, none stopping another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+
+import attrs
+
+from ._adaptive import AdaptiveWindow
+from ._batch_rows import BatchRow, BatchRows
+from ._calls import Calls, IfExists, Taken
+from ._generated.models.claim import Claim
+from ._operations import ClaimToSend, FoundClaim
+from ._rate import RateLimit
+from ._reconcile import is_ours, lives
+from ._search import ListSearch, is_readable
+from ._slots import Place, Slots
+from .errors import (
+    AuthenticationError,
+    ClaimsError,
+    ClientStateError,
+    JournalError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefConflictError,
+)
+from .outcomes import Claimed, Outcome, Rejected, Unknown
+
+TRIES = 3
+"""Calls for one row that leave it unknown while others get answers, before it is given up."""
+
+TRIES_UNSENT = 20
+"""The same for calls that are known not to have claimed; it is others that are in the way then."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between two looks whether the server is there again."""
+
+ORDERED_AHEAD = 4
+"""How many times its concurrency an ordered batch runs ahead of a row that takes long."""
+
+
+@attrs.frozen(kw_only=True)
+class BatchSettings:
+    """How a batch goes about it; see `ClaimsClient.claim_many`."""
+
+    concurrency: int
+    rate: float | None
+    ordered: bool
+    timeout: float
+    patience: float
+    if_exists: IfExists
+
+
+@attrs.frozen(eq=False)
+class _Ended:
+    """How a row ended; one that is not final stays open in the journal, to be claimed when it is resumed."""
+
+    outcome: Outcome
+    is_final: bool = True
+
+
+class BatchRun:
+    """What the workers of a batch share."""
+
+    def __init__(
+        self,
+        make_rows: Callable[[object], Awaitable[BatchRows]],
+        release_rows: Callable[[object], None],
+        settings: BatchSettings,
+        calls: Calls,
+        *,
+        is_closed: Callable[[], bool],
+    ) -> None:
+        self._make_rows = make_rows
+        self._release_rows = release_rows
+        self._settings = settings
+        self._calls = calls
+        self._is_closed = is_closed
+        self.window = AdaptiveWindow(settings.concurrency)
+        self._most = settings.concurrency * (ORDERED_AHEAD if settings.ordered else 1)
+        self.slots = Slots(window=lambda: self.window.window, most=self._most)
+        self.trouble: ClaimsError | None = None
+        self._rate = (
+            None if settings.rate is None else RateLimit(settings.rate, clock=calls.clock, sleep=calls.sleep)
+        )
+        self._search = ListSearch(
+            calls.pages(lambda: calls.clock() + settings.timeout, settling=True), sleep=calls.sleep
+        )
+        self._taking = asyncio.Lock()
+        self._taker: asyncio.Task[None] | None = None
+        """The worker that waits for the source at this moment."""
+        self._taken = 0
+        self._source_is_over = False
+        self._stopping = asyncio.Event()
+        self._error: BaseException | None = None
+        self._answered_at = calls.clock()
+        self._pauses_in_a_row = 0
+        self._refusals_in_a_row = 0
+        self._ready: deque[Outcome] = deque()
+        self._early: dict[int, Outcome] = {}
+        self._given = 0
+        self._changed = asyncio.Event()
+        self._working = 0
+
+    def stop(self) -> None:
+        """Take no more rows, and give up those that wait for the server to come back."""
+        self._source_is_over = True
+        self._stopping.set()
+        self.slots.stop()
+        if self._taker is not None and self._taker is not asyncio.current_task():
+            # It may wait for a row for ever.
+            self._taker.cancel()
+
+    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
+        """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
+        workers: list[asyncio.Task[None]] = []
+        try:
+            rows = await self._make_rows(self)
+            self._working = self._most
+            workers += [asyncio.create_task(self._work(rows)) for _ in range(self._most)]
+            while True:
+                while self._ready:
+                    outcome = self._ready.popleft()
+                    self.slots.let_go()
+                    yield outcome
+                if not self._working:
+                    break
+                self._changed.clear()
+                await self._changed.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._search.aclose()
+            self._release_rows(self)
+
+    async def _work(self, rows: BatchRows) -> None:
+        try:
+            while (place := await self.slots.enter()) is not None:
+                taken = await self._take(rows)
+                if taken is None:
+                    place.leave()
+                    self.slots.let_go()
+                    return
+                order, row = taken
+                outcome = await self._go_through(rows, row, place)
+                self._give(order, outcome)
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError) or not _is_cancelled():
+                # The consumer is to see it. That something inside the source was cancelled is an error too.
+                self._fail(error)
+                return
+            raise
+        finally:
+            self._working -= 1
+            self._changed.set()
+
+    async def _take(self, rows: BatchRows) -> tuple[int, BatchRow] | None:
+        """Take the next row from the source, when it is its turn; None when there is none."""
+        async with self._taking:
+            if self._source_is_over:
+                return None
+            self._taker = asyncio.current_task()
+            try:
+                row = await rows.next()
+            except asyncio.CancelledError:
+                if self._taker is None or not self._stopping.is_set():
+                    raise
+                # By `stop`, and not from outside.
+                self._taker.uncancel()
+                return None
+            except Exception as error:  # noqa: BLE001 - whatever the source raises is for the consumer
+                self._taker = None
+                self._fail(error)
+                return None
+            finally:
+                self._taker = None
+            if row is None:
+                self._source_is_over = True
+                self.slots.end()
+                return None
+            needs_sending = row.settled is None
+            if self._rate is not None and needs_sending:
+                await self._rate.wait()
+            self._taken += 1
+            if needs_sending or not _is_replayed(row.settled):
+                # Here, because rows are to be written down in their order.
+                row = rows.begin(row)
+            return self._taken - 1, row
+
+    async def _go_through(self, rows: BatchRows, row: BatchRow, place: Place) -> Outcome:
+        try:
+            ended = await self._settle(row, place)
+        finally:
+            place.leave()
+        outcome = ended.outcome
+        if ended.is_final and not _is_replayed(outcome):
+            try:
+                await rows.end(row, outcome)
+            except JournalError as error:
+                # What is known is told all the same; the journal has the row as sent.
+                self._fail(error)
+        return outcome
+
+    def _give(self, order: int, outcome: Outcome) -> None:
+        if self._settings.ordered:
+            self._early[order] = outcome
+            while self._given in self._early:
+                self._ready.append(self._early.pop(self._given))
+                self._given += 1
+        else:
+            self._ready.append(outcome)
+        self._changed.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop, and raise this when everything that was under way has been given out."""
+        if self._error is None:
+            self._error = error
+        self.stop()
+
+    async def _settle(self, row: BatchRow, place: Place) -> _Ended:
+        """Return how a row ends."""
+        if row.written is not None:
+            try:
+                await row.written
+            except JournalError as error:
+                self._fail(error)
+                if row.settled is None:
+                    return self._not_sent(row, error)
+        if row.settled is not None or row.claim is None:
+            return _Ended(row.settled or self._rejected(row, NotSentError("there is no claim")))
+        return await self._claim(row, row.claim, place)
+
+    async def _claim(self, row: BatchRow, claim: ClaimToSend, place: Place) -> _Ended:
+        tries: Counter[bool] = Counter()
+        # A ref that was made here exists only if it was sent before; then it is ours, whatever the answer is.
+        if_exists: IfExists = "raise" if claim.minted else self._settings.if_exists
+        if row.sent_before:
+            if_exists = "return"
+        # What an earlier call leaves open is open until one finds out, however the next ones end.
+        doubt = _sent_before(claim) if row.marked else None
+        watch = _RowWatch(self.window, self._rate)
+        while True:
+            began = self._calls.clock()
+            deadline = began + self._settings.timeout
+            ended = await self._calls.claim(
+                claim,
+                deadline=deadline,
+                if_exists=if_exists,
+                watch=watch,
+                find=partial(self._search.find_until, claim, deadline),
+            )
+            if isinstance(ended, Taken):
+                self._answered()
+                return _Ended(self._claimed(row, ended.claim, recovered=ended.recovered))
+            in_doubt = isinstance(ended, OutcomeUnknownError)
+            if isinstance(ended, OutcomeUnknownError):
+                known = await self._find_out(row, claim, ended)
+                if known is not None:
+                    return known
+                # It may have been taken by us.
+                if_exists, doubt = "return", ended
+            elif isinstance(ended, PermissionDeniedError) and doubt is not None:
+                # Rights that are gone now were perhaps there when it was sent.
+                return _Ended(self._unknown(row, doubt))
+            elif not isinstance(ended, NotSentError | RateLimitedError | AuthenticationError):
+                self._answered()
+                return _Ended(self._rejected(row, ended))
+            if self._is_closed():
+                self._fail(ClientStateError("the client was closed during the batch"))
+            # At the end nobody else is left who could get an answer.
+            is_alone = self._answered_at > began or (tries.total() > 0 and self._source_is_over)
+            tries[in_doubt] += is_alone
+            if tries[in_doubt] >= (TRIES if in_doubt else TRIES_UNSENT):
+                return self._given_up(row, ended, doubt)
+            place.leave()
+            if not await (self._wait_alone(ended) if is_alone else self._wait_with_all(ended)):
+                return self._given_up(row, ended, doubt)
+            if not await place.enter_again():
+                return self._given_up(row, ended, doubt)
+
+    async def _find_out(self, row: BatchRow, claim: ClaimToSend, error: OutcomeUnknownError) -> _Ended | None:
+        """Say what became of a row whose call could not; None where it is to be claimed again."""
+        if claim.ref is None or error.taken is False:
+            return _Ended(self._unknown(row, error))
+        if error.taken is None:
+            return None
+        found = await self._search.find(claim)
+        if isinstance(found, FoundClaim):
+            self._answered()
+            if not is_ours(claim, found):
+                conflict = RefConflictError("another claim has this ref", status=409, ref=claim.ref)
+                return _Ended(self._rejected(row, conflict))
+            if not lives(found):
+                return _Ended(self._unknown(row, error))
+            return _Ended(self._claimed(row, found.model if is_readable(found) else None, recovered=True))
+        # A server that says so and does not show it may have been wrong, or have said it to somebody else.
+        return None
+
+    async def _wait_alone(self, error: ClaimsError) -> bool:
+        """Wait with a row that fails while others do not; False when the batch is stopped meanwhile."""
+        seconds = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, _wish(error)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return not self._stopping.is_set()
+
+    async def _wait_with_all(self, error: ClaimsError) -> bool:
+        """Let the whole batch pause, because nothing gets through; False when it is not to go on."""
+        silent = self._calls.clock() - self._answered_at
+        self._refusals_in_a_row += isinstance(error, AuthenticationError) and not self.slots.seconds_paused
+        if self._refusals_in_a_row >= TRIES:
+            self._fail(error)
+        if silent + _wish(error) > self._settings.patience:
+            self._fail(
+                NotSentError(f"the batch was stopped: nothing got through for {silent:.0f} s ({error})")
+            )
+        if self._stopping.is_set():
+            return False
+        self.trouble = error
+        if not self.slots.seconds_paused:
+            # Once for all that failed at the same time.
+            self.window.narrow()
+            own = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(self._pauses_in_a_row, 32))
+            self.slots.pause(max(_wish(error), own))
+            self._pauses_in_a_row += 1
+        return True
+
+    def _answered(self) -> None:
+        self._answered_at = self._calls.clock()
+        self._pauses_in_a_row = 0
+        self._refusals_in_a_row = 0
+
+    def _given_up(self, row: BatchRow, error: ClaimsError, doubt: OutcomeUnknownError | None) -> _Ended:
+        return self._not_sent(row, error) if doubt is None else _Ended(self._unknown(row, doubt))
+
+    def _not_sent(self, row: BatchRow, error: ClaimsError) -> _Ended:
+        return _Ended(self._rejected(row, error), is_final=False)
+
+    @staticmethod
+    def _claimed(row: BatchRow, claim: Claim | None, *, recovered: bool) -> Claimed:
+        return Claimed(request=row.request, claim=claim, ref=row.ref, row=row.number, recovered=recovered)
+
+    @staticmethod
+    def _rejected(row: BatchRow, error: ClaimsError) -> Rejected:
+        return Rejected(request=row.request, error=error, ref=row.ref, row=row.number)
+
+    @staticmethod
+    def _unknown(row: BatchRow, error: OutcomeUnknownError) -> Unknown:
+        return Unknown(request=row.request, error=error, ref=row.ref, row=row.number)
+
+
+class _RowWatch:
+    """Lets the attempts at a row keep the rate, and tells the window how they end."""
+
+    __slots__ = ("_epoch", "_has_turn", "_rate", "_window")
+
+    def __init__(self, window: AdaptiveWindow, rate: RateLimit | None) -> None:
+        self._window = window
+        self._rate = rate
+        # The row was not taken from the source before it had one.
+        self._has_turn = True
+        self._epoch = window.epoch
+
+    async def before_request(self) -> None:
+        if self._rate is not None and not self._has_turn:
+            await self._rate.wait()
+        self._has_turn = False
+        self._epoch = self._window.epoch
+
+    def after_request(self, status: int | None, seconds: float) -> None:
+        self._window.ended(self._epoch, status=status, seconds=seconds)
+
+
+def _is_replayed(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Claimed | Rejected) and outcome.replayed
+
+
+def _sent_before(claim: ClaimToSend) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "the claim was sent by an earlier run, and what became of it could not be found out", ref=claim.ref
+    )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _wish(error: ClaimsError) -> float:
+    """Return for how many seconds the server asked to be left alone."""
+    seconds: object = getattr(error, "retry_after", None)
+    return seconds if isinstance(seconds, float) else 0.0
