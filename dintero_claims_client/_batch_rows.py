@@ -226,7 +226,12 @@ def _prepare(
 ) -> BatchRow:
     try:
         return BatchRow(number, request, operations.prepare_claim(request, mint=mint))
-    except InvalidClaimError as error:
+    except Exception as given:  # noqa: BLE001 - a row may hold objects that fail in any way
+        error = (
+            given
+            if isinstance(given, InvalidClaimError)
+            else InvalidClaimError("request", "must be a claim that can be checked", type(given).__name__)
+        )
         row = BatchRow(number, request, None)
         error.ref = row.ref
         return attrs.evolve(row, settled=Rejected(request=request, error=error, ref=row.ref, row=number))

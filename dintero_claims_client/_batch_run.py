@@ -23,14 +23,17 @@ from .errors import (
     AuthenticationError,
     ClaimsError,
     ClientStateError,
+    ConfigurationError,
     JournalError,
     NotSentError,
     OutcomeUnknownError,
-    PermissionDeniedError,
     RateLimitedError,
     RefConflictError,
 )
 from .outcomes import Claimed, Outcome, Rejected, Unknown
+
+LONGEST_WISH = 60.0
+"""Seconds that the batch pauses because the server asked for it, at most, before it looks again."""
 
 TRIES = 3
 """Calls for one row that leave it unknown while others get answers, before it is given up."""
@@ -99,7 +102,8 @@ class BatchRun:
         self._source_is_over = False
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
-        self._answered_at = calls.clock()
+        self._answered_at = float("-inf")
+        self._silent_since: float | None = None
         self._pauses_in_a_row = 0
         self._refusals_in_a_row = 0
         self._ready: deque[Outcome] = deque()
@@ -113,6 +117,7 @@ class BatchRun:
         self._source_is_over = True
         self._stopping.set()
         self.slots.stop()
+        self._search.stop()
         if self._taker is not None and self._taker is not asyncio.current_task():
             # It may wait for a row for ever.
             self._taker.cancel()
@@ -138,9 +143,11 @@ class BatchRun:
         finally:
             for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            await self._search.aclose()
-            self._release_rows(self)
+            try:
+                await asyncio.gather(*workers, return_exceptions=True)
+                await self._search.aclose()
+            finally:
+                self._release_rows(self)
 
     async def _work(self, rows: BatchRows) -> None:
         try:
@@ -256,36 +263,40 @@ class BatchRun:
                 deadline=deadline,
                 if_exists=if_exists,
                 watch=watch,
-                find=partial(self._search.find_until, claim, deadline),
+                find=partial(self._search.find_readable, claim, deadline),
+                in_doubt=doubt is not None,
             )
             if isinstance(ended, Taken):
                 self._answered()
                 return _Ended(self._claimed(row, ended.claim, recovered=ended.recovered))
-            in_doubt = isinstance(ended, OutcomeUnknownError)
-            if isinstance(ended, OutcomeUnknownError):
-                known = await self._find_out(row, claim, ended)
+            error = ended.error
+            is_unknown = isinstance(error, OutcomeUnknownError)
+            if isinstance(error, OutcomeUnknownError):
+                known = await self._find_out(row, claim, error)
                 if known is not None:
                     return known
                 # It may have been taken by us.
-                if_exists, doubt = "return", ended
-            elif isinstance(ended, PermissionDeniedError) and doubt is not None:
-                # Rights that are gone now were perhaps there when it was sent.
-                return _Ended(self._unknown(row, doubt))
-            elif not isinstance(ended, NotSentError | RateLimitedError | AuthenticationError):
+                if_exists, doubt = "return", error
+            elif not ended.unsent and not isinstance(error, RateLimitedError | AuthenticationError):
+                # Only what the server says to the claim itself is about the claim.
                 self._answered()
-                return _Ended(self._rejected(row, ended))
+                return _Ended(self._rejected(row, error))
             if self._is_closed():
                 self._fail(ClientStateError("the client was closed during the batch"))
             # At the end nobody else is left who could get an answer.
-            is_alone = self._answered_at > began or (tries.total() > 0 and self._source_is_over)
-            tries[in_doubt] += is_alone
-            if tries[in_doubt] >= (TRIES if in_doubt else TRIES_UNSENT):
-                return self._given_up(row, ended, doubt)
+            is_alone = (
+                self._answered_at > began
+                or (tries.total() > 0 and self._source_is_over)
+                or (isinstance(error, OutcomeUnknownError) and 400 <= (error.status or 0) <= 499)
+            )
+            tries[is_unknown] += is_alone
+            if tries[is_unknown] >= (TRIES if is_unknown else TRIES_UNSENT):
+                return self._given_up(row, error, doubt)
             place.leave()
-            if not await (self._wait_alone(ended) if is_alone else self._wait_with_all(ended)):
-                return self._given_up(row, ended, doubt)
+            if not await (self._wait_alone(error) if is_alone else self._wait_with_all(error, began)):
+                return self._given_up(row, error, doubt)
             if not await place.enter_again():
-                return self._given_up(row, ended, doubt)
+                return self._given_up(row, error, doubt)
 
     async def _find_out(self, row: BatchRow, claim: ClaimToSend, error: OutcomeUnknownError) -> _Ended | None:
         """Say what became of a row whose call could not; None where it is to be claimed again."""
@@ -293,7 +304,7 @@ class BatchRun:
             return _Ended(self._unknown(row, error))
         if error.taken is None:
             return None
-        found = await self._search.find(claim)
+        found = await self._search.find_until(claim, self._calls.clock() + self._settings.patience)
         if isinstance(found, FoundClaim):
             self._answered()
             if not is_ours(claim, found):
@@ -313,13 +324,17 @@ class BatchRun:
                 await self._stopping.wait()
         return not self._stopping.is_set()
 
-    async def _wait_with_all(self, error: ClaimsError) -> bool:
+    async def _wait_with_all(self, error: ClaimsError, began: float) -> bool:
         """Let the whole batch pause, because nothing gets through; False when it is not to go on."""
-        silent = self._calls.clock() - self._answered_at
-        self._refusals_in_a_row += isinstance(error, AuthenticationError) and not self.slots.seconds_paused
+        # Counted from the first that failed: before that perhaps nobody asked for anything.
+        self._silent_since = began if self._silent_since is None else min(began, self._silent_since)
+        silent = self._calls.clock() - self._silent_since
+        # What the caller has to mend, and no time does.
+        is_refused = isinstance(error, AuthenticationError | ConfigurationError)
+        self._refusals_in_a_row += is_refused and not self.slots.seconds_paused
         if self._refusals_in_a_row >= TRIES:
             self._fail(error)
-        if silent + _wish(error) > self._settings.patience:
+        if silent > self._settings.patience:
             self._fail(
                 NotSentError(f"the batch was stopped: nothing got through for {silent:.0f} s ({error})")
             )
@@ -336,6 +351,7 @@ class BatchRun:
 
     def _answered(self) -> None:
         self._answered_at = self._calls.clock()
+        self._silent_since = None
         self._pauses_in_a_row = 0
         self._refusals_in_a_row = 0
 
@@ -398,4 +414,4 @@ def _is_cancelled() -> bool:
 def _wish(error: ClaimsError) -> float:
     """Return for how many seconds the server asked to be left alone."""
     seconds: object = getattr(error, "retry_after", None)
-    return seconds if isinstance(seconds, float) else 0.0
+    return min(seconds, LONGEST_WISH) if isinstance(seconds, float) else 0.0

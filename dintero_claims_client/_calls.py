@@ -13,7 +13,7 @@ from ._quota import RetryQuota
 from ._reconcile import Find, Found, ListPage, Page, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._watch import Watch
-from .errors import ClaimsError, NoAnswerError, NotSentError
+from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError
 
 T = TypeVar("T")
 
@@ -29,6 +29,17 @@ class Taken:
 
     claim: Claim
     recovered: bool
+
+
+@attrs.frozen
+class NotTaken:
+    """The call did not bring the claim; `unsent` where that is because no request of it was executed.
+
+    Otherwise the server refused it, or, with an `OutcomeUnknownError`, it may be taken.
+    """
+
+    error: ClaimsError
+    unsent: bool
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -57,10 +68,12 @@ class Calls:
         if_exists: IfExists,
         watch: Watch | None = None,
         find: Find | None = None,
-    ) -> Taken | ClaimsError:
+        in_doubt: bool = False,
+    ) -> Taken | NotTaken:
         """Claim, and find out what became of it where the answer does not say.
 
-        `find` looks the claim up, where that is not to be done by this call alone.
+        `find` looks the claim up, where that is not to be done by this call alone; `in_doubt` where another
+        call may have claimed it just before.
         """
         ended = await self._run(
             lambda: self.operations.claim(claim, deadline=deadline, watch=watch),
@@ -77,11 +90,13 @@ class Calls:
             ended.before,
             refused_before=ended.refused_before,
             if_exists=if_exists,
+            in_doubt=in_doubt,
             find=find or (lambda: self._find(claim, deadline)),
             pause=lambda looks: self._pause(looks, deadline),
         )
         if not isinstance(outcome, Recovered):
-            return outcome
+            unsent = isinstance(ended.last, NotSent) and not isinstance(outcome, OutcomeUnknownError)
+            return NotTaken(outcome, unsent)
         self.recovered += 1
         return Taken(outcome.claim, recovered=True)
 

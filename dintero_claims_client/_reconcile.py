@@ -112,35 +112,36 @@ async def settle(
     *,
     refused_before: bool,
     if_exists: Literal["raise", "return"],
+    in_doubt: bool,
     find: Find,
     pause: Callable[[int], Awaitable[bool]],
 ) -> Recovered | ClaimsError:
     """Say what became of a claim whose last attempt did not bring its answer.
 
     `before` is the last attempt before that may have been taken: a refusal is believed only when there is
-    none. `refused_before` where an attempt before was refused: a conflict may be with that one. `find`
-    looks for the claim once; `pause` waits before another look, given the number of the one before, and says
-    whether there is to be one.
+    none. `in_doubt` where another call may have claimed it just before; `refused_before` where an attempt
+    before was refused: a conflict may be with that one. `find` looks for the claim once; `pause` waits before
+    another look, given the number of the one before, and says whether there is to be one.
     """
     ref = claim.ref
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
     # Nobody else can have used a ref that was made here, so its conflict is with an own request that the
     # network repeated.
-    in_doubt = before is not None or (
+    in_doubt_now = before is not None or (
         conflict and ref is not None and (claim.minted or refused_before or if_exists == "return")
     )
-    if not in_doubt and not isinstance(last, Ambiguous):
+    if not in_doubt_now and not isinstance(last, Ambiguous):
         if isinstance(last, NotSent):
             return _plain_error(last, ref)
         # Who asks for what exists may have claimed before, and that may be why this is refused.
-        again = if_exists == "return" and last.error.status not in _ABOUT_THE_CALLER
+        again = (in_doubt or if_exists == "return") and last.error.status not in _ABOUT_THE_CALLER
         if not again and not _is_of_a_gateway(last.error.status):
             return last.error
         if ref is None:
             if last.error.status in _NOT_EXECUTED_HERE or not _is_of_a_gateway(last.error.status):
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
-        return await _look_behind(claim, last, find, pause)
+        return await _look_behind(claim, last, find, pause, in_doubt=in_doubt)
     found = await _look(find, pause) if ref is not None else None
     if isinstance(found, FoundClaim):
         if not is_ours(claim, found):
@@ -156,19 +157,30 @@ async def settle(
 
 
 async def _look_behind(
-    claim: ClaimToSend, last: Refused, find: Find, pause: Callable[[int], Awaitable[bool]]
+    claim: ClaimToSend,
+    last: Refused,
+    find: Find,
+    pause: Callable[[int], Awaitable[bool]],
+    *,
+    in_doubt: bool,
 ) -> Recovered | ClaimsError:
     """Look whether a claim that is refused has been taken all the same."""
-    # A gateway may have asked just now, and a list may lag behind that; an earlier call is long in the list.
-    most = _LOOKS_BEHIND_A_GATEWAY if _is_of_a_gateway(last.error.status) else 1
+    # A gateway may have asked just now, and a list may lag behind that; what was claimed long ago is in it.
+    most = math.inf if in_doubt else _LOOKS_BEHIND_A_GATEWAY if _is_of_a_gateway(last.error.status) else 1
     found = await _look(find, pause, most=most)
     if isinstance(found, FoundClaim):
         if is_ours(claim, found) and lives(found):
             return Recovered(found.claim)
-        return last.error
+        if not is_ours(claim, found) or not in_doubt:
+            return last.error
+        return _unknown(last, None, claim.ref, "the claim was taken, and has been deleted since", taken=False)
     if found is Absence.WHOLE_LIST:
         return last.error
-    if isinstance(found, PermissionDeniedError) and isinstance(last.error, PermissionDeniedError):
+    if (
+        isinstance(found, PermissionDeniedError)
+        and isinstance(last.error, PermissionDeniedError)
+        and not in_doubt
+    ):
         # These credentials may do nothing at all, so they have not claimed before either.
         return last.error
     return _unknown(last, None, claim.ref, "the claim may have been taken", taken=None)

@@ -27,26 +27,36 @@ class ListSearch:
         self._sleep = sleep
         self._wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
-    async def find_until(self, claim: ClaimToSend, deadline: float) -> Found:
-        """Look for a claim that can be read, until then, a reading of the loop's clock; else see `find`."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                found = await self.find(claim)
-        except TimeoutError:
-            return NotSentError("the claim could not be looked up in time")
+    async def find_readable(self, claim: ClaimToSend, deadline: float) -> Found:
+        """Look for a claim that can be read; else as `find_until`."""
+        found = await self.find_until(claim, deadline)
         return Absence.BOUND_REACHED if isinstance(found, FoundClaim) and not is_readable(found) else found
 
-    async def find(self, claim: ClaimToSend) -> Found:
+    async def find_until(self, claim: ClaimToSend, deadline: float) -> Found:
         """Return the claim with the same `ref`: ours before another's, living before deleted.
 
-        It may be one that cannot be read, where there is no other.
+        It may be one that cannot be read, where there is no other. The deadline is a reading of the loop's
+        clock.
         """
+        if self._stopped:
+            return _not_looked(claim)
         found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self._wanted.append((claim, found))
         if self._task is None:
             self._task = asyncio.create_task(self._search())
-        return await found
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await found
+        except TimeoutError:
+            return NotSentError("the claim could not be looked up in time")
+
+    def stop(self) -> None:
+        """Look no further than one call does; a list may be without end."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def aclose(self) -> None:
         """Stop looking; whoever waits must have been cancelled."""

@@ -18,7 +18,7 @@ import attrs
 
 from ._batch_rows import BatchRows, JournaledRequests, JournalRows, Requests
 from ._batch_run import BatchRun, BatchSettings
-from ._calls import Calls, IfExists
+from ._calls import Calls, IfExists, NotTaken
 from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
@@ -263,8 +263,8 @@ class ClaimsClient:
         # No call before can have used a ref that is made for this one.
         asked = "raise" if claim.minted else if_exists
         taken = await opened.calls.claim(claim, deadline=deadline, if_exists=asked)
-        if isinstance(taken, ClaimsError):
-            raise self._unless_closed(taken)
+        if isinstance(taken, NotTaken):
+            raise self._unless_closed(taken.error)
         return taken.claim
 
     def claim_many(

@@ -386,7 +386,7 @@ async def _write_lines(lines: asyncio.Queue[str | None], batch: Batch) -> None:
 
 
 async def _in_daemon(work: Callable[[], None]) -> None:
-    """Do what may take for ever, because who reads is slow, in a thread that the process does not wait for."""
+    """Do what may take for ever, because who reads is slow, in a thread that nobody waits for at the end."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 

@@ -59,7 +59,8 @@ def load_again(store: JournalStore, *, partial: bool) -> None:
     known = store.input
     if known is None and not store.next_number():
         raise UsageError(
-            "the journal has no input yet, and nothing was claimed; to read it: dintero-claims batch run INPUT"
+            "the journal has no input yet, and nothing was claimed; to read one: "
+            "dintero-claims batch run INPUT"
         )
     if known is None or store.is_input_complete:
         return

@@ -399,14 +399,16 @@ async def test_what_was_sent_before_is_not_called_refused_for_want_of_an_answer(
     assert {type(one) for one in await _run(await make_client(), rows, path)} == {Claimed}
 
 
-async def test_rights_that_are_gone_settle_nothing(server, make_client, make_rows, path):
+async def test_rights_that_are_gone_settle_nothing(server, make_client, make_rows, path, monkeypatch):
     """A row that an earlier run sent stays unknown when neither claiming nor reading is allowed any more."""
-    client = await make_client()
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
     rows = make_rows(3)
     await _cut_off(client, server, rows, path)
-    server.on_claim.extend([error_answer(403)] * 3)
-    server.on_read.extend([error_answer(403)] * 20)
+    server.on_claim.extend([error_answer(403)] * 100)
+    server.on_read.extend([error_answer(403)] * 100)
     assert {type(one) for one in await _run(client, rows, path)} == {Unknown}
+    server.on_claim.clear()
     server.on_read.clear()
     assert {type(one) for one in await _run(client, rows, path)} == {Claimed}
 

@@ -1,0 +1,1 @@
+"""Batches in processes of their own, which are killed."""
