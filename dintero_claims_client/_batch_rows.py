@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Protocol
 
 import attrs
 
 from ._generated.models.claim_request import ClaimRequest
-from ._journal.records import AddRow, Kind, MarkSent, Operation, Record, SetOutcome
+from ._journal.records import AddRow, Kind, MarkSent, MarkUnsent, Operation, Record, SetOutcome
 from ._journal.records import Outcome as JournalOutcome
 from ._journal.records import Row as JournalRow
-from ._operations import ClaimToSend, Operations, make_claim
+from ._operations import ClaimToSend, Mint, Operations, make_claim
+from ._validation import encode_body
 from .errors import InvalidClaimError, JournalError
 from .journal import Journal
 from .outcomes import (
@@ -71,6 +72,9 @@ class BatchRows(Protocol):
     async def end(self, row: BatchRow, outcome: Outcome) -> None:
         """Write down what became of a row; raises `JournalWriteError`."""
 
+    async def leave_open(self, row: BatchRow) -> None:
+        """Write down that a row was not sent after all, and is to be claimed later."""
+
 
 class Requests:
     """The requests of a caller, in no journal."""
@@ -80,7 +84,7 @@ class Requests:
         requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
         operations: Operations,
         *,
-        mint: Callable[[], str] | None,
+        mint: Mint | None,
     ) -> None:
         self._source = _Source(requests)
         self._operations = operations
@@ -96,6 +100,9 @@ class Requests:
         return row
 
     async def end(self, row: BatchRow, outcome: Outcome) -> None:
+        """See `BatchRows`."""
+
+    async def leave_open(self, row: BatchRow) -> None:
         """See `BatchRows`."""
 
 
@@ -135,6 +142,11 @@ class _Journaled:
         """See `BatchRows`."""
         await self._journal.write([SetOutcome(row.number, _to_journal(outcome))])
 
+    async def leave_open(self, row: BatchRow) -> None:
+        """See `BatchRows`."""
+        if row.written is not None and not row.marked:
+            await self._journal.write([MarkUnsent(row.number)])
+
 
 class JournaledRequests(_Journaled):
     """The requests of a caller, beside a journal that may know some of them from before."""
@@ -157,7 +169,12 @@ class JournaledRequests(_Journaled):
                 raise self._other(f"it has {self._known_rows:,} rows, and this one {self._source.count:,}")
             return None
         number, request = given
-        row = _prepare(number, request, self._operations, lambda: self._journal.ref_for(number))
+        row = _prepare(
+            number,
+            request,
+            self._operations,
+            lambda body: self._journal.ref_for(number, encode_body(dict(body))),
+        )
         if number >= self._known_rows:
             return attrs.evolve(row, sent_before=self._journal.was_used)
         if not self._known:
@@ -221,9 +238,7 @@ class _Source:
         return self.count - 1, request
 
 
-def _prepare(
-    number: int, request: ClaimRequest, operations: Operations, mint: Callable[[], str] | None
-) -> BatchRow:
+def _prepare(number: int, request: ClaimRequest, operations: Operations, mint: Mint | None) -> BatchRow:
     try:
         return BatchRow(number, request, operations.prepare_claim(request, mint=mint))
     except Exception as given:  # noqa: BLE001 - a row may hold objects that fail in any way

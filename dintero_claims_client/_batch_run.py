@@ -151,14 +151,13 @@ class BatchRun:
 
     async def _work(self, rows: BatchRows) -> None:
         try:
-            while (place := await self.slots.enter()) is not None:
-                taken = await self._take(rows)
-                if taken is None:
-                    place.leave()
-                    self.slots.let_go()
-                    return
-                order, row = taken
-                outcome = await self._go_through(rows, row, place)
+            while (taken := await self._take(rows)) is not None:
+                order, row, place = taken
+                try:
+                    outcome = await self._go_through(rows, row, place)
+                finally:
+                    if place is not None:
+                        place.leave()
                 self._give(order, outcome)
         except BaseException as error:
             if not isinstance(error, asyncio.CancelledError) or not _is_cancelled():
@@ -170,51 +169,67 @@ class BatchRun:
             self._working -= 1
             self._changed.set()
 
-    async def _take(self, rows: BatchRows) -> tuple[int, BatchRow] | None:
-        """Take the next row from the source, when it is its turn; None when there is none."""
-        async with self._taking:
-            if self._source_is_over:
-                return None
-            self._taker = asyncio.current_task()
-            try:
-                row = await rows.next()
-            except asyncio.CancelledError:
-                if self._taker is None or not self._stopping.is_set():
-                    raise
-                # By `stop`, and not from outside.
-                self._taker.uncancel()
-                return None
-            except Exception as error:  # noqa: BLE001 - whatever the source raises is for the consumer
-                self._taker = None
-                self._fail(error)
-                return None
-            finally:
-                self._taker = None
-            if row is None:
-                self._source_is_over = True
-                self.slots.end()
-                return None
-            needs_sending = row.settled is None
-            if self._rate is not None and needs_sending:
-                await self._rate.wait()
-            self._taken += 1
-            if needs_sending or not _is_replayed(row.settled):
-                # Here, because rows are to be written down in their order.
-                row = rows.begin(row)
-            return self._taken - 1, row
+    async def _take(self, rows: BatchRows) -> tuple[int, BatchRow, Place | None] | None:
+        """Take the next row and its place, when there is room for it; None when there is no row.
 
-    async def _go_through(self, rows: BatchRows, row: BatchRow, place: Place) -> Outcome:
+        One worker at a time: nothing is read ahead but the row that waits for its place. Without a place
+        the batch was stopped while it waited.
+        """
+        async with self._taking:
+            if self._source_is_over or not await self.slots.hold():
+                return None
+            row = await self._next(rows)
+            if row is None:
+                self.slots.let_go()
+                return None
+            self._taken += 1
+            if row.settled is not None:
+                return self._taken - 1, row if _is_replayed(row.settled) else rows.begin(row), None
+            if self._rate is not None:
+                await self._rate.admit()
+            place = await self.slots.enter()
+            if place is None:
+                if self._rate is not None:
+                    self._rate.dismiss()
+                return self._taken - 1, row, None
+            # Here, because rows are to be written down in their order.
+            return self._taken - 1, rows.begin(row), place
+
+    async def _next(self, rows: BatchRows) -> BatchRow | None:
+        """Return the next row of the source; None at its end, and when the batch is stopped."""
+        self._taker = asyncio.current_task()
         try:
-            ended = await self._settle(row, place)
+            row = await rows.next()
+        except asyncio.CancelledError:
+            if self._taker is None or not self._stopping.is_set():
+                raise
+            # By `stop`, and not from outside.
+            self._taker.uncancel()
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever the source raises is for the consumer
+            self._taker = None
+            self._fail(error)
+            return None
         finally:
+            self._taker = None
+        if row is None:
+            self._source_is_over = True
+            self.slots.end()
+        return row
+
+    async def _go_through(self, rows: BatchRows, row: BatchRow, place: Place | None) -> Outcome:
+        ended = await self._settle(row, place)
+        if place is not None:
             place.leave()
         outcome = ended.outcome
-        if ended.is_final and not _is_replayed(outcome):
-            try:
+        try:
+            if not ended.is_final:
+                await rows.leave_open(row)
+            elif not _is_replayed(outcome):
                 await rows.end(row, outcome)
-            except JournalError as error:
-                # What is known is told all the same; the journal has the row as sent.
-                self._fail(error)
+        except JournalError as error:
+            # What is known is told all the same; the journal has the row as sent.
+            self._fail(error)
         return outcome
 
     def _give(self, order: int, outcome: Outcome) -> None:
@@ -233,7 +248,7 @@ class BatchRun:
             self._error = error
         self.stop()
 
-    async def _settle(self, row: BatchRow, place: Place) -> _Ended:
+    async def _settle(self, row: BatchRow, place: Place | None) -> _Ended:
         """Return how a row ends."""
         if row.written is not None:
             try:
@@ -242,19 +257,25 @@ class BatchRun:
                 self._fail(error)
                 if row.settled is None:
                     return self._not_sent(row, error)
-        if row.settled is not None or row.claim is None:
-            return _Ended(row.settled or self._rejected(row, NotSentError("there is no claim")))
-        return await self._claim(row, row.claim, place)
+        if row.settled is not None:
+            return _Ended(row.settled)
+        if place is None or row.claim is None:
+            stopped = NotSentError("the batch was stopped before this was sent", ref=row.ref)
+            return self._given_up(row, stopped, _doubt(row))
+        watch = _RowWatch(self.window, self._rate)
+        try:
+            return await self._claim(row, row.claim, place, watch)
+        finally:
+            watch.end()
 
-    async def _claim(self, row: BatchRow, claim: ClaimToSend, place: Place) -> _Ended:
+    async def _claim(self, row: BatchRow, claim: ClaimToSend, place: Place, watch: _RowWatch) -> _Ended:
         tries: Counter[bool] = Counter()
         # A ref that was made here exists only if it was sent before; then it is ours, whatever the answer is.
         if_exists: IfExists = "raise" if claim.minted else self._settings.if_exists
         if row.sent_before:
             if_exists = "return"
         # What an earlier call leaves open is open until one finds out, however the next ones end.
-        doubt = _sent_before(claim) if row.marked else None
-        watch = _RowWatch(self.window, self._rate)
+        doubt = _doubt(row)
         while True:
             began = self._calls.clock()
             deadline = began + self._settings.timeout
@@ -375,34 +396,42 @@ class BatchRun:
 
 
 class _RowWatch:
-    """Lets the attempts at a row keep the rate, and tells the window how they end."""
+    """Lets the requests for a row keep the rate, and tells the window how they end."""
 
-    __slots__ = ("_epoch", "_has_turn", "_rate", "_window")
+    __slots__ = ("_epoch", "_is_awaited", "_rate", "_window")
 
     def __init__(self, window: AdaptiveWindow, rate: RateLimit | None) -> None:
         self._window = window
         self._rate = rate
-        # The row was not taken from the source before it had one.
-        self._has_turn = True
+        self._is_awaited = rate is not None
         self._epoch = window.epoch
 
     async def before_request(self) -> None:
-        if self._rate is not None and not self._has_turn:
+        if self._rate is not None:
             await self._rate.wait()
-        self._has_turn = False
+            self.end()
         self._epoch = self._window.epoch
 
     def after_request(self, status: int | None, seconds: float) -> None:
         self._window.ended(self._epoch, status=status, seconds=seconds)
+
+    def end(self) -> None:
+        """Expect no first turn any longer."""
+        if self._is_awaited and self._rate is not None:
+            self._is_awaited = False
+            self._rate.dismiss()
 
 
 def _is_replayed(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Claimed | Rejected) and outcome.replayed
 
 
-def _sent_before(claim: ClaimToSend) -> OutcomeUnknownError:
+def _doubt(row: BatchRow) -> OutcomeUnknownError | None:
+    """Return what a row ends with that an earlier run sent, if nothing is found out."""
+    if not row.marked:
+        return None
     return OutcomeUnknownError(
-        "the claim was sent by an earlier run, and what became of it could not be found out", ref=claim.ref
+        "the claim was sent by an earlier run, and what became of it could not be found out", ref=row.ref
     )
 
 

@@ -42,6 +42,9 @@ from ._validation import check_claim, encode_body, invalid_extras, without_null
 from ._watch import Watch
 from .errors import APIStatusError, InvalidClaimError
 
+Mint = Callable[[Mapping[str, Any]], str]
+"""Makes the ref of a claim that has none, given the rest of it."""
+
 
 @attrs.frozen
 class ClaimToSend:
@@ -109,7 +112,7 @@ class Operations:
         self.claim_requests = 0
         """Claim requests that were handed to the engine, repetitions among them."""
 
-    def prepare_claim(self, request: ClaimRequest, *, mint: Callable[[], str] | None) -> ClaimToSend:
+    def prepare_claim(self, request: ClaimRequest, *, mint: Mint | None) -> ClaimToSend:
         """Check a claim and make its bytes; one without a `ref` gets one from `mint`, if given.
 
         Raises `InvalidClaimError`.
@@ -120,7 +123,7 @@ class Operations:
             body: dict[str, Any] = without_null(built["json"])
             minted = mint is not None and "ref" not in body
             if mint is not None and minted:
-                body["ref"] = mint()
+                body["ref"] = mint(body)
             content = encode_body(body)
         except InvalidClaimError:
             raise
@@ -262,8 +265,6 @@ class Operations:
         self, request: EngineRequest, deadline: float, ref: str | None, watch: Watch | None
     ) -> _Answered | Failure:
         """Send with the token of the moment."""
-        if watch is not None:
-            await watch.before_request()
         token = await self._tokens.get(deadline=deadline)
         if isinstance(token, TokenFailure):
             error = token.make_error() if token.make_error is not None else None
@@ -273,6 +274,9 @@ class Operations:
         authorized = attrs.evolve(
             request, headers={**request.headers, "Authorization": MaskedStr(f"Bearer {token.value}")}
         )
+        if watch is not None:
+            # Last, so that nothing lies between a turn and its request.
+            await watch.before_request()
         if self._clock() >= deadline:
             # An expired timer would fire only after the bytes have left.
             return NotSent("no time was left to send it")

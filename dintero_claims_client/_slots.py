@@ -38,8 +38,9 @@ class Slots:
     def __init__(self, *, window: Callable[[], int], most: int) -> None:
         self._window = window
         self._most = most
-        self._new: deque[asyncio.Future[bool]] = deque()
         self._in_hand: deque[asyncio.Future[bool]] = deque()
+        self._new: deque[asyncio.Future[bool]] = deque()
+        self._room = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._resume_at = float("-inf")
         self._ended = False
@@ -47,14 +48,28 @@ class Slots:
         self.under_way = 0
         self.held = 0
 
-    async def enter(self) -> Place | None:
-        """Take a place for a new row; None when there is to be none any more."""
+    async def hold(self) -> bool:
+        """Make room for one more row; False when there is to be none any more. One caller at a time."""
+        while self.held >= self._most and not self._ended:
+            self._room.clear()
+            await self._room.wait()
         if self._ended:
+            return False
+        self.held += 1
+        return True
+
+    def let_go(self) -> None:
+        """Hold a row no longer: it was given out."""
+        self.held -= 1
+        self._room.set()
+
+    async def enter(self) -> Place | None:
+        """Take a place for a new row, after all in hand; None when the batch was stopped."""
+        if self._stopped:
             return None
-        if not self._new and self._may_take_new():
+        if not self._new and not self._in_hand and self._is_open():
             self.under_way += 1
-            self.held += 1
-        elif not await self._wait(self._new, self._give_back_new):
+        elif not await self._wait(self._new):
             return None
         return Place(self)
 
@@ -65,16 +80,11 @@ class Slots:
         if not self._in_hand and self._is_open():
             self.under_way += 1
             return True
-        return await self._wait(self._in_hand, self.leave)
+        return await self._wait(self._in_hand)
 
     def leave(self) -> None:
         """Count a row as no longer under way; it stays held."""
         self.under_way -= 1
-        self.admit()
-
-    def let_go(self) -> None:
-        """Hold a row no longer: it was given out."""
-        self.held -= 1
         self.admit()
 
     def pause(self, seconds: float) -> None:
@@ -83,15 +93,19 @@ class Slots:
         self._set_timer()
 
     def end(self) -> None:
-        """Let no new row in: the source has none."""
+        """Hold no new row: the source has none."""
         self._ended = True
-        _answer_all(self._new)
+        self._room.set()
 
     def stop(self) -> None:
         """Let nobody in any more."""
         self.end()
         self._stopped = True
-        _answer_all(self._in_hand)
+        for queue in (self._in_hand, self._new):
+            for waiter in queue:
+                if not waiter.done():
+                    waiter.set_result(False)
+            queue.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -102,29 +116,17 @@ class Slots:
 
     def admit(self) -> None:
         """Let in as many as there are places for."""
-        while self._in_hand and self._is_open():
-            waiter = self._in_hand.popleft()
-            if not waiter.done():
-                self.under_way += 1
-                waiter.set_result(True)
-        while self._new and self._may_take_new():
-            waiter = self._new.popleft()
-            if not waiter.done():
-                self.under_way += 1
-                self.held += 1
-                waiter.set_result(True)
+        for queue in (self._in_hand, self._new):
+            while queue and self._is_open():
+                waiter = queue.popleft()
+                if not waiter.done():
+                    self.under_way += 1
+                    waiter.set_result(True)
 
     def _is_open(self) -> bool:
         return self.under_way < self._window() and self.seconds_paused <= 0
 
-    def _may_take_new(self) -> bool:
-        return self.held < self._most and not self._in_hand and self._is_open()
-
-    def _give_back_new(self) -> None:
-        self.held -= 1
-        self.leave()
-
-    async def _wait(self, queue: deque[asyncio.Future[bool]], give_back: Callable[[], None]) -> bool:
+    async def _wait(self, queue: deque[asyncio.Future[bool]]) -> bool:
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
         try:
@@ -132,7 +134,7 @@ class Slots:
         except asyncio.CancelledError:
             # Let in at the moment in which it was cancelled.
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                give_back()
+                self.leave()
             raise
 
     def _set_timer(self) -> None:
@@ -146,10 +148,3 @@ class Slots:
             self._set_timer()
         else:
             self.admit()
-
-
-def _answer_all(queue: deque[asyncio.Future[bool]]) -> None:
-    for waiter in queue:
-        if not waiter.done():
-            waiter.set_result(False)
-    queue.clear()

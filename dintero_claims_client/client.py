@@ -277,7 +277,7 @@ class ClaimsClient:
         journal: Journal | None = None,
         timeout: float | None = None,
         patience: float = 900.0,
-        if_exists: IfExists = "raise",
+        if_exists: IfExists | None = None,
     ) -> Batch:
         """Claim many, and give for each how it ended: `Claimed`, `Rejected` or `Unknown`.
 
@@ -296,7 +296,8 @@ class ClaimsClient:
         it keeps.
         timeout: seconds for one call; a row may take several.
         patience: seconds without any answer after which the batch gives up.
-        if_exists: as in `claim`; what a journal has as sent is never refused for what it claimed itself.
+        if_exists: as in `claim`; by default "raise", and "return" with a journal, which may be an old copy
+        and not know what was claimed.
 
         Going through it raises what the source raised, `JournalError`, `AuthenticationError` when the
         credentials are refused again and again, `NotSentError` when the patience is at its end, or
@@ -324,7 +325,7 @@ class ClaimsClient:
         rate: float | None = None,
         timeout: float | None = None,
         patience: float = 900.0,
-        if_exists: IfExists = "raise",
+        if_exists: IfExists | None = None,
     ) -> Batch:
         """Claim, or settle, the rows of a journal that have no final outcome; else as `claim_many`.
 
@@ -349,10 +350,12 @@ class ClaimsClient:
         rate: float | None,
         timeout: float | None,
         patience: float,
-        if_exists: IfExists,
+        if_exists: IfExists | None,
         *,
         ordered: bool,
     ) -> Batch:
+        if if_exists is None:
+            if_exists = "raise" if journal is None else "return"
         _check_if_exists(if_exists)
         if rate is not None and (isinstance(rate, bool) or not 0 < rate < math.inf):
             raise ConfigurationError("rate: must be a number of claims per second above 0")
@@ -510,5 +513,5 @@ def _nothing_to_release(_run: object) -> None:
     """There is no journal."""
 
 
-def _mint_ref() -> str:
+def _mint_ref(_claim: object) -> str:
     return str(uuid4())

@@ -143,9 +143,9 @@ class Journal:
         """Return what a claim is recognised by."""
         return self._open_store().digest(body)
 
-    def ref_for(self, number: int) -> str:
-        """Return the `ref` of a row that has none of its own: always the same."""
-        return self._open_store().ref_for(number)
+    def ref_for(self, number: int, claim: bytes) -> str:
+        """Return the `ref` of a row that has none of its own: always the same for the same claim."""
+        return self._open_store().ref_for(number, claim)
 
     async def records(self, first: int, limit: int) -> list[Record]:
         """Return so many rows from this one on."""

@@ -71,7 +71,8 @@ async def test_many_claims(make_request, tmp_path, monkeypatch, capsys):
         "from dintero_claims_client import ClaimsClient\n"
         "async def example(sandbox, http, requests):\n"
         "    async with ClaimsClient(account_id=sandbox.account_id, client_id=sandbox.client_id,\n"
-        "        client_secret=sandbox.client_secret, base_url=sandbox.base_url,\n        http_client=http) as client:\n"
+        "        client_secret=sandbox.client_secret, base_url=sandbox.base_url,\n"
+        "        http_client=http) as client:\n"
         f"{body}\n"
     )
     names = {}

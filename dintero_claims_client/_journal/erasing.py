@@ -20,6 +20,7 @@ from .encoding import (
     sent_columns,
 )
 from .records import Kind, Outcome, Reject
+from .statements import UNMARK_SENT
 
 _BATCH = 1000
 _NOTHING = b"{}"
@@ -48,7 +49,7 @@ def forget_refusals(connection: sqlite3.Connection) -> tuple[int, int]:
         connection.executemany("DELETE FROM outcome WHERE number = ?", [(number,) for number in numbers])
         marks = [sent_columns(number, under_way=False) for number in numbers]
         connection.executemany(
-            "UPDATE sent SET under_way = ?, crc = ? WHERE number = ?",
+            UNMARK_SENT,
             [(under_way, crc, number) for number, under_way, crc in marks],
         )
     return requeued, left

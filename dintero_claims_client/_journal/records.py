@@ -45,7 +45,10 @@ class Outcome:
 
 @attrs.frozen
 class Record:
-    """A row and what became of it; where it repeats an earlier row, the outcome is that one's."""
+    """A row and what became of it: of the earlier row, where it repeats one.
+
+    `sent` where it may have been sent, and nothing was known of that since.
+    """
 
     row: Row
     sent: bool
@@ -95,6 +98,13 @@ class MarkSent:
 
 
 @attrs.frozen
+class MarkUnsent:
+    """Record that nothing was executed of what was to be sent, and that the row is pending again."""
+
+    number: int
+
+
+@attrs.frozen
 class SetOutcome:
     """Record an outcome: the first of its row, or the one that settles an unknown one."""
 
@@ -102,4 +112,4 @@ class SetOutcome:
     outcome: Outcome
 
 
-Operation = AddRow | MarkSent | SetOutcome
+Operation = AddRow | MarkSent | MarkUnsent | SetOutcome

@@ -16,6 +16,8 @@ ON CONFLICT (number) DO UPDATE SET under_way = excluded.under_way, crc = exclude
 """
 """Changes nothing where the row has its outcome; the number is given three times."""
 
+UNMARK_SENT = "UPDATE sent SET under_way = ?, crc = ? WHERE number = ?"
+
 ADD_OUTCOME = """
 INSERT INTO outcome SELECT ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM repetition WHERE number = ?)

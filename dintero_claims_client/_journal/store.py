@@ -33,8 +33,8 @@ from .encoding import (
 )
 from .files import check_wal, locate, prepare, require
 from .lock import hold, is_held
-from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row
-from .statements import ADD_OUTCOME, ADD_REJECT, ADD_ROW, ADD_SENT, IS_UNSETTLED, RECORDS
+from .records import AddRow, Counts, Kind, MarkSent, MarkUnsent, Operation, Outcome, Record, Reject, Row
+from .statements import ADD_OUTCOME, ADD_REJECT, ADD_ROW, ADD_SENT, IS_UNSETTLED, RECORDS, UNMARK_SENT
 
 _DIGEST_SIZE = 16
 
@@ -60,7 +60,8 @@ class JournalStore:
             self._key = facts["digest_key"]
         except KeyError as error:
             raise DamagedError(f"its {error.args[0]} is gone") from error
-        (self.was_used,) = map(bool, connection.execute("SELECT EXISTS (SELECT 1 FROM sent)").fetchone())
+        self.was_used = "used" in facts
+        self._is_used = self.was_used
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Self:
@@ -121,9 +122,12 @@ class JournalStore:
         """
         rows: list[Any] = []
         sent: list[Any] = []
+        unsent: list[Columns] = []
         outcomes: list[Any] = []
         for operation in operations:
-            if isinstance(operation, MarkSent):
+            if isinstance(operation, MarkUnsent):
+                unsent.append(sent_columns(operation.number, under_way=False))
+            elif isinstance(operation, MarkSent):
                 sent.append(sent_columns(operation.number, under_way=True) + (operation.number,) * 2)
             elif isinstance(operation, AddRow):
                 rows.append(row_columns(operation.row))
@@ -132,7 +136,10 @@ class JournalStore:
                 outcomes.append((*outcome_columns(number, operation.outcome), number))
         if not operations:
             return
+        is_first = bool(sent) and not self._is_used
         with self._transaction() as connection:
+            if is_first:
+                self._set_facts(used=b"1")
             self._add_rows(rows)
             if sent:
                 if not self.is_input_complete:
@@ -140,10 +147,20 @@ class JournalStore:
                 self._check_numbers(sent)
                 if connection.executemany(ADD_SENT, sent).rowcount != len(sent):
                     raise self._refused("a row that is settled, or repeats another, cannot be sent")
+            if unsent:
+                connection.executemany(
+                    UNMARK_SENT, [(under_way, crc, number) for number, under_way, crc in unsent]
+                )
             if outcomes:
                 self._check_numbers(outcomes)
                 if connection.executemany(ADD_OUTCOME, outcomes).rowcount != len(outcomes):
                     raise self._refused("a row that has another outcome, or repeats another row, gets none")
+
+        if is_first:
+            self._is_used = True
+            # Into the file itself: whoever copies that alone must not take it for one that was not used.
+            with explained(self._path, writing=True):
+                self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
 
     def _add_rows(self, rows: Sequence[Any]) -> None:
         # Without gaps, so that a row that is gone is noticed.
@@ -267,9 +284,13 @@ class JournalStore:
         """Return what tells this claim from others; with a key, since personal data can be guessed."""
         return blake2b(body, digest_size=_DIGEST_SIZE, key=self._key).digest()
 
-    def ref_for(self, number: int) -> str:
-        """Return the ref of a row without one: the same also when a record of having sent it was lost."""
-        return str(uuid.uuid5(self.journal_id, str(number)))
+    def ref_for(self, number: int, claim: bytes) -> str:
+        """Return the ref of a row without one: the same also when a record of having sent it was lost.
+
+        It follows from the claim too: two copies of a journal that go on with different rows must not give
+        them one ref.
+        """
+        return str(uuid.uuid5(self.journal_id, f"{number}/{self.digest(claim).hex()}"))
 
     def next_number(self) -> int:
         """Return how many rows there are."""
@@ -375,4 +396,4 @@ def _read_record(columns: Columns) -> Record:
     if repetition[0] is not None:
         check_repetition(repetition)
     known: Outcome | None = None if outcome[0] is None else read_outcome(outcome)
-    return Record(row, sent[0] is not None, known, repetition[1])
+    return Record(row, bool(sent[1]), known, repetition[1])

@@ -58,10 +58,7 @@ def load_again(store: JournalStore, *, partial: bool) -> None:
     """
     known = store.input
     if known is None and not store.next_number():
-        raise UsageError(
-            "the journal has no input yet, and nothing was claimed; to read one: "
-            "dintero-claims batch run INPUT"
-        )
+        raise UsageError("the journal has no input yet; to read one: dintero-claims batch run INPUT")
     if known is None or store.is_input_complete:
         return
     if known["name"] != STDIN:
@@ -154,7 +151,7 @@ def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapp
                 body: dict[str, Any] = without_null(given.request.to_dict())
                 minted = "ref" not in body
                 if minted:
-                    body["ref"] = store.ref_for(number)
+                    body["ref"] = store.ref_for(number, encode_body(body))
                 content = encode_body(body)
                 rows.append(Row(number, body["ref"], minted, store.digest(content), content, given.line))
                 number += 1

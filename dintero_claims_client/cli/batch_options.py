@@ -31,7 +31,7 @@ class Claiming:
     if_exists: Annotated[
         Literal["raise", "return"],
         Parameter(help="A ref that the same claim has already, from elsewhere: a refusal, or that claim."),
-    ] = "raise"
+    ] = "return"
     drain: Annotated[
         PositiveNumber, Parameter(help="Seconds for what is under way when the command is interrupted.")
     ] = 10.0

@@ -1,10 +1,12 @@
 """Claiming many with a journal: what is on disk when, and what another run of the same makes of it."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
 
 import pytest
+from support.canary import SECRET
 from support.fake_server import RESET, error_answer
 
 from dintero_claims_client import (
@@ -155,13 +157,83 @@ async def test_a_conflict_with_oneself_is_no_refusal(server, make_client, make_r
     assert {claim.id for claim in claims} <= {one.claim.id for one in outcomes}
 
 
-async def test_a_conflict_with_another_is(server, make_client, make_rows, path):
-    """In a journal that is new a ref that is taken is a conflict, as it is in a single call."""
+@pytest.mark.parametrize("if_exists", ["raise", "return", None])
+async def test_a_conflict_with_what_was_claimed_elsewhere(server, make_client, make_rows, path, if_exists):
+    """In a journal a ref that the same claim has is that claim, unless a refusal is asked for."""
     client = await make_client()
     rows = make_rows(3)
-    await client.claim(rows[1])
-    outcomes = {one.row: one for one in await _run(client, rows, path)}
+    claim = await client.claim(rows[1])
+    outcomes = {one.row: one for one in await _run(client, rows, path, if_exists=if_exists)}
+    if if_exists == "raise":
+        assert isinstance(outcomes[1].error, RefConflictError)
+    else:
+        assert (outcomes[1].claim.id, outcomes[1].recovered) == (claim.id, True)
+
+
+async def test_a_conflict_with_another_claim(server, make_client, make_rows, make_request, path):
+    """A ref that another claim has is a conflict."""
+    client = await make_client()
+    await client.claim(make_request("order-1", customer_id="somebody else"))
+    outcomes = {one.row: one for one in await _run(client, make_rows(3), path)}
     assert isinstance(outcomes[1].error, RefConflictError)
+
+
+async def test_two_copies_of_a_journal_that_go_on_differently(
+    server, make_client, make_rows, make_request, path
+):
+    """Copies of a journal that are given different next rows make two claims of them, each its customer's."""
+    client = await make_client()
+    await _run(client, make_rows(1), path)
+    copy = path.with_name("copy.journal")
+    shutil.copy(path, copy)
+    outcomes = []
+    for place, customer in ((path, "one"), (copy, "other")):
+        rows = [*make_rows(1), make_request(None, customer_id=customer)]
+        outcomes += [one for one in await _run(client, rows, place) if one.row == 1]
+    assert [one.claim.customer_id for one in outcomes] == ["one", "other"]
+    assert len(server.claims) == 3
+
+
+async def test_only_the_file_without_its_log(server, make_client, make_rows, path):
+    """A journal of which only the main file was saved during a run knows that it was used."""
+    client = await make_client()
+    saved = path.with_name("saved.journal")
+    async with Journal.open(path) as journal:
+        batch = client.claim_many(make_rows(6), journal=journal, concurrency=1)
+        await anext(batch)
+        shutil.copy(path, saved)
+        await batch.aclose()
+    async with JournalReader(saved) as journal:
+        assert journal.was_used
+    outcomes = await _run(client, make_rows(6), saved)
+    assert {type(one) for one in outcomes} == {Claimed}
+    assert len(server.claims) == 6
+
+
+@pytest.mark.parametrize("trouble", ["token endpoint", "secret"])
+async def test_trouble_with_tokens_refuses_nothing(
+    server, make_client, make_rows, path, monkeypatch, trouble
+):
+    """Rows that get no token for a while are claimed afterwards, and none is called refused."""
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr("dintero_claims_client._batch_run.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("dintero_claims_client._tokens._FAILURE_DELAYS", (0.001,))
+    monkeypatch.setattr("dintero_claims_client._tokens.MIN_INTERVAL", 0.001)
+    fails = 2
+
+    def secret():
+        nonlocal fails
+        fails -= 1
+        if fails >= 0 and trouble == "secret":
+            raise OSError("the file is away")
+        return SECRET
+
+    if trouble == "token endpoint":
+        server.on_token.extend([error_answer(503)] * 30)
+    client = await make_client(retry=RetryPolicy(max_attempts=1), timeout=0.05, client_secret=secret)
+    outcomes = await _run(client, make_rows(10), path, concurrency=3)
+    assert {type(one) for one in outcomes} == {Claimed}
+    assert len(server.claims) == 10
 
 
 async def test_an_unknown_row_is_settled_by_the_next_run(server, make_client, make_rows, path, monkeypatch):

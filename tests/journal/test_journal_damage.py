@@ -39,7 +39,7 @@ def _everything(store):
         store.counts(),
         store.input,
         store.account_id,
-        store.ref_for(0),
+        store.ref_for(0, b""),
         store.digest(b""),
         store.is_input_complete,
     )

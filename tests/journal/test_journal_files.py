@@ -365,7 +365,7 @@ def test_reading_beside_the_process_that_writes(path, store):
         assert all_records(reader) == [record_of(0), record_of(1)]
         assert reader.counts() == store.counts()
         assert (reader.account_id, reader.journal_id) == ("T12345678", store.journal_id)
-        assert reader.ref_for(5) == store.ref_for(5)
+        assert reader.ref_for(5, b"") == store.ref_for(5, b"")
         store.close()
         assert all_records(reader) == [record_of(0), record_of(1)]
     assert read(path) == [record_of(0), record_of(1)]

@@ -1,7 +1,5 @@
 """What is written to a journal, and what it then says."""
 
-import uuid
-
 import pytest
 from support.journals import UNKNOWN, all_records, claimed, record_of, refused, row, taken
 
@@ -178,13 +176,13 @@ def test_one_account(store, path):
 
 
 def test_a_minted_ref_is_always_the_same(store, path, tmp_path):
-    """The ref of a row depends on the journal and the number only, and differs for any other."""
-    refs = [store.ref_for(number) for number in range(3)]
-    assert refs == [str(uuid.uuid5(store.journal_id, str(number))) for number in range(3)]
+    """The ref of a row follows from the journal, the number and the claim, and differs for any other."""
+    refs = [store.ref_for(number, b"claim") for number in range(3)]
+    assert store.ref_for(0, b"another claim") not in refs
     store = _reopened(store, path)
-    assert refs == [store.ref_for(number) for number in range(3)]
+    assert refs == [store.ref_for(number, b"claim") for number in range(3)]
     other = JournalStore.open(tmp_path / "other")
-    assert len({*refs, other.ref_for(0), other.ref_for(1)}) == 5
+    assert len({*refs, other.ref_for(0, b"claim"), other.ref_for(1, b"claim")}) == 5
     other.close()
     store.close()
 
@@ -216,7 +214,7 @@ def test_an_outcome_of_no_kind():
         encoding.read_kind("lost")
 
 
-def test_requeued_rows_are_pending_and_known_as_sent(store, path):
+def test_requeued_rows_are_pending(store, path):
     """A refused row is pending again with its ref and body, and is not forgotten to have been sent."""
     store.write([operation for number in range(3) for operation in claimed(number)[:2]])
     store.write(

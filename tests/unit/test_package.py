@@ -48,7 +48,9 @@ ALLOWED = {
     "_adaptive": set(),
     "_slots": set(),
     "_search": {"_operations", "_protocol", "_reconcile", "errors"},
-    "_batch_rows": {"attrs", "_generated", "_journal", "_operations", "errors", "journal", "outcomes"},
+    "_batch_rows": {
+        "attrs", "_generated", "_journal", "_operations", "_validation", "errors", "journal", "outcomes",
+    },
     "batch": {"_batch_run", "errors", "outcomes"},
     "_batch_run": {
         "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",

@@ -57,3 +57,17 @@ async def test_time_that_nobody_used_is_gone():
         await limit.wait()
         turns.append(world.now)
     assert turns[1] - turns[0] > 0.09
+
+
+async def test_who_is_admitted_gets_a_turn_within_a_second():
+    """No more are admitted than get their turns in a second, until one has had its turn."""
+    world = World()
+    limit = RateLimit(2.5, clock=lambda: world.now, sleep=world.sleep)
+    for _ in range(3):
+        await limit.admit()
+    waiting = asyncio.create_task(limit.admit())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    limit.dismiss()
+    await waiting

@@ -50,11 +50,12 @@ async def test_leaving_twice_counts_once():
 
 
 async def test_what_is_held_holds_up_new_rows():
-    """No new row is let in while too many are held, though none is under way."""
+    """No new row is taken while too many are held, though none is under way."""
     world = World(5, most=2)
     for _ in range(2):
+        assert await world.slots.hold()
         (await world.slots.enter()).leave()
-    third = await world.waiting(world.slots.enter)
+    third = await world.waiting(world.slots.hold)
     assert not third.done()
     world.slots.let_go()
     await _let_run()
@@ -100,29 +101,34 @@ async def test_a_shorter_pause_does_not_shorten_a_longer_one():
 
 
 async def test_after_the_end_no_new_row_but_those_in_hand():
-    """When the source is over no new row gets in, and one in hand does."""
-    world = World(1)
+    """When the source is over no row is taken any more, and one in hand goes on."""
+    world = World(1, most=1)
+    assert await world.slots.hold()
     place = await world.slots.enter()
-    new = await world.waiting(world.slots.enter)
+    new = await world.waiting(world.slots.hold)
     world.slots.end()
     await _let_run()
-    assert new.result() is None
-    assert await world.slots.enter() is None
+    assert new.result() is False
+    assert not await world.slots.hold()
     place.leave()
     assert await place.enter_again()
 
 
 async def test_after_stopping_nobody():
     """Stopping sends away all that wait, also during a pause, and lets nobody in any more."""
-    world = World(1)
+    world = World(1, most=1)
+    assert await world.slots.hold()
     place = await world.slots.enter()
     place.leave()
     world.slots.pause(60.0)
-    waiting = [await world.waiting(place.enter_again), await world.waiting(world.slots.enter)]
+    waiting = [
+        await world.waiting(enter) for enter in (place.enter_again, world.slots.enter, world.slots.hold)
+    ]
     world.slots.stop()
     await _let_run()
-    assert [task.result() for task in waiting] == [False, None]
+    assert [task.result() for task in waiting] == [False, None, False]
     assert not await place.enter_again()
+    assert await world.slots.enter() is None
 
 
 @pytest.mark.parametrize("kind", ["new", "again"])
