@@ -110,7 +110,9 @@ class BatchRun:
         self._early: dict[int, Outcome] = {}
         self._given = 0
         self._changed = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
         self._working = 0
+        self._over = asyncio.Event()
 
     def stop(self) -> None:
         """Take no more rows, and give up those that wait for the server to come back."""
@@ -122,9 +124,16 @@ class BatchRun:
             # It may wait for a row for ever.
             self._taker.cancel()
 
+    async def abort(self) -> None:
+        """Stop at once, while somebody goes through the outcomes; return when that is over."""
+        self.stop()
+        for worker in self._workers:
+            worker.cancel()
+        await self._over.wait()
+
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
-        workers: list[asyncio.Task[None]] = []
+        workers = self._workers
         try:
             rows = await self._make_rows(self)
             self._working = self._most
@@ -148,6 +157,7 @@ class BatchRun:
                 await self._search.aclose()
             finally:
                 self._release_rows(self)
+                self._over.set()
 
     async def _work(self, rows: BatchRows) -> None:
         try:

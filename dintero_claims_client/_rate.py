@@ -21,8 +21,8 @@ class RateLimit:
     def __init__(
         self, rate: float, *, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
     ) -> None:
-        # What can be made up for would come on top.
-        self._interval = (1 + _LATE) / rate
+        # What can be made up for would come on top, and so would what the way to the server makes uneven.
+        self._interval = (1 + 2 * _LATE) / rate
         self._most = math.ceil(rate)
         self._admitted = 0
         self._room = asyncio.Event()

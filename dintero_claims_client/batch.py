@@ -15,8 +15,9 @@ __all__ = ["Batch"]
 class Batch:
     """The outcomes of a batch, as they come: go through them with `async for`, once.
 
-    Rows are taken from the source only as far as they can be claimed and given out. Leaving the loop, or
-    `aclose()`, stops the batch at once: what was under way then is not told, but is in the journal if there
+    Rows are taken from the source only as far as they can be claimed and given out. Leaving `async with`, or
+    `aclose()`, stops the batch at once, and so does leaving the loop, as soon as nobody refers to the batch
+    any more: what was under way then is not told, but is in the journal if there
     is one. `stop()` stops it in order. Not safe for several consumers.
     """
 
@@ -42,8 +43,12 @@ class Batch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop at once, and wait until nothing is under way any more."""
-        await self._outcomes.aclose()
+        """Stop at once, and wait until nothing is under way any more; from any task of the event loop."""
+        try:
+            await self._outcomes.aclose()
+        except RuntimeError:
+            # Somebody goes through it at this moment, and is at its end then.
+            await self._run.abort()
 
     def stop(self) -> None:
         """Take no more rows; those that are under way are still claimed and given out."""

@@ -19,6 +19,9 @@ __all__ = ["Journal"]
 
 T = TypeVar("T")
 
+_PATIENCE = 100
+"""Turns of the event loop for a batch that is ending."""
+
 
 class Journal:
     """What was sent, and what became of it, in one SQLite file that survives a killed process.
@@ -118,6 +121,11 @@ class Journal:
 
         `for_requests` where the rows are those of a caller, and not those that the journal has.
         """
+        for _ in range(_PATIENCE):
+            if self._batch is None:
+                break
+            # A batch whose loop was left ends a moment later.
+            await asyncio.sleep(0)
         if self._batch is not None:
             raise JournalError(f"{self.path}: the journal is in use by another batch")
         self._batch = batch

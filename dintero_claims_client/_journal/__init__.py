@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
+from .records import (
+    AddRow,
+    Counts,
+    Kind,
+    MarkSent,
+    MarkUnsent,
+    Operation,
+    Outcome,
+    Record,
+    Reject,
+    Row,
+    SetOutcome,
+)
 from .store import JournalStore
 
 __all__ = [
@@ -11,6 +23,7 @@ __all__ = [
     "JournalStore",
     "Kind",
     "MarkSent",
+    "MarkUnsent",
     "Operation",
     "Outcome",
     "Record",

@@ -60,7 +60,8 @@ class JournalStore:
             self._key = facts["digest_key"]
         except KeyError as error:
             raise DamagedError(f"its {error.args[0]} is gone") from error
-        self.was_used = "used" in facts
+        (has_sent,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sent)").fetchone()
+        self.was_used = bool(has_sent) or "used" in facts
         self._is_used = self.was_used
 
     @classmethod

@@ -22,6 +22,7 @@ from dintero_claims_client.cli.batch_export import exported
 from dintero_claims_client.cli.batch_export import shown as outcome_shown
 from dintero_claims_client.cli.batch_input import InputFormat
 from dintero_claims_client.cli.batch_load import (
+    REJECTS,
     STDIN,
     check_replaceable,
     default_journal,
@@ -144,6 +145,8 @@ def export(journal: str, out: str) -> int:
     path = Path(journal)
     store = JournalStore.open_for_reading(path)
     try:
+        if out != STDIN:
+            check_replaceable(Path(out), path, *_input_of(store))
         count = _export(store, out)
     finally:
         store.close()
@@ -162,6 +165,12 @@ def purge(journal: str) -> int:
     if left := counts.pending + counts.in_flight + counts.unknown:
         output.write_note(f"{left:,} rows have no final outcome, and stay whole")
     return exit_codes.DONE
+
+
+def _input_of(store: JournalStore) -> list[str]:
+    """Return the file that the rows come from, if there is one."""
+    known = store.input
+    return [] if known is None or known["name"] == STDIN else [known["name"]]
 
 
 def _export(store: JournalStore, out: str) -> int:
@@ -214,18 +223,20 @@ def _client(claiming: Claiming, connection: Connection) -> ClaimsClient:
 
 
 def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claiming, *, as_json: bool) -> int:
-    place = Path(f"{path}.rejects.jsonl")
+    place = Path(f"{path}{REJECTS}")
     rejects = place if write_rejects(store, place) else None
     out = None if options.out in (None, STDIN) else Path(options.out)
     if out is not None:
         # Said now, and not when everything is claimed.
-        check_replaceable(out)
+        check_replaceable(out, path, *_input_of(store))
     began = time.monotonic()
     claiming = _Claiming(client, store, path, options)
-    failure: BaseException | None = None
+    failure: exit_codes.CommandError | BrokenPipeError | None = None
     try:
         asyncio.run(claiming.run())
-    except (ClaimsError, BrokenPipeError) as error:
+    except ClaimsError as error:
+        failure = exit_codes.BatchStopped(error)
+    except (exit_codes.CommandError, BrokenPipeError) as error:
         failure = error
     if out is not None:
         try:
@@ -240,6 +251,7 @@ def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claim
         interrupted=claiming.interrupted,
         rejects=rejects,
         out=None if out is None else str(out),
+        failure=failure.exit_code if isinstance(failure, exit_codes.CommandError) else None,
     )
     _write_summary(summary, as_json=as_json, is_stdout_taken=options.out == STDIN)
     if failure is not None:
@@ -282,14 +294,16 @@ class _Claiming:
                 patience=options.patience,
             )
             progress = Progress(batch, await journal.counts())
-            with suppress(_DrainedError), self._signals(batch):
-                async with batch, shown(progress):
-                    if options.out == STDIN:
-                        await self._write_outcomes(batch, progress)
-                    else:
-                        async for outcome in batch:
-                            progress.add(outcome)
-            self.done = progress.ended.total()
+            try:
+                with suppress(_DrainedError), self._signals(batch):
+                    async with batch, shown(progress):
+                        if options.out == STDIN:
+                            await self._write_outcomes(batch, progress)
+                        else:
+                            async for outcome in batch:
+                                progress.add(outcome)
+            finally:
+                self.done = progress.ended.total()
 
     async def _write_outcomes(self, batch: Batch, progress: Progress) -> None:
         """Write each outcome as it comes, without holding up what is under way."""
@@ -366,8 +380,8 @@ def _line(outcome: Outcome) -> str:
 
 
 async def _write_lines(lines: asyncio.Queue[str | None], batch: Batch) -> None:
-    """Write lines until there is None; when nobody reads them any more the batch is stopped."""
-    gone: BrokenPipeError | None = None
+    """Write lines until there is None; when they cannot be written any more the batch is stopped."""
+    gone: OSError | None = None
     last = False
     while not last:
         some = [await lines.get()]
@@ -378,11 +392,13 @@ async def _write_lines(lines: asyncio.Queue[str | None], batch: Batch) -> None:
         if gone is None and text:
             try:
                 await _in_daemon(partial(_write, text))
-            except BrokenPipeError as error:
+            except OSError as error:
                 gone = error
                 batch.stop()
-    if gone is not None:
+    if isinstance(gone, BrokenPipeError):
         raise gone
+    if gone is not None:
+        raise exit_codes.CommandError(f"the outcomes cannot be written: {gone.strerror}")
 
 
 async def _in_daemon(work: Callable[[], None]) -> None:

@@ -25,6 +25,9 @@ from dintero_claims_client.outcomes import error_from_json, error_to_json
 
 STDIN = "-"
 
+REJECTS = ".rejects.jsonl"
+"""What the file of rejected rows is called, after the journal."""
+
 _AT_ONCE = 1000
 """Rows in one transaction."""
 
@@ -87,7 +90,17 @@ def write_rejects(store: JournalStore, path: Path) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Generator[TextIO, None, None]:
-    """Give a file to write that takes the place of another when it is whole; for its owner only."""
+    """Give a file to write that takes the place of another when it is whole; for its owner only.
+
+    What is no file, a pipe or a device, is written to as it is.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                yield file
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+        return
     descriptor, temporary = _beside(path)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -100,8 +113,13 @@ def replacing(path: Path) -> Generator[TextIO, None, None]:
         raise
 
 
-def check_replaceable(path: Path) -> None:
-    """Raise `UsageError` where no such file could be written."""
+def check_replaceable(path: Path, journal: Path, *others: str | Path) -> None:
+    """Raise `UsageError` where no such file can be written, or what is there is needed."""
+    mine = [f"{journal}{ending}" for ending in ("", "-wal", "-shm", ".lock", REJECTS)]
+    if path.resolve() in {Path(name).resolve() for name in (*mine, *others)}:
+        raise UsageError(f"{path}: cannot be written: the batch needs what is there")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return
     descriptor, temporary = _beside(path)
     os.close(descriptor)
     temporary.unlink()

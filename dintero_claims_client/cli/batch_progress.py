@@ -121,6 +121,8 @@ class Summary:
     interrupted: bool
     rejects: Path | None = None
     out: str | None = None
+    failure: int | None = None
+    """The exit code of what ended the batch before its time."""
 
     @property
     def open_rows(self) -> int:
@@ -130,6 +132,8 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """Return 0 only if every row was taken."""
+        if self.failure is not None:
+            return self.failure
         if self.interrupted and self.open_rows:
             return exit_codes.INTERRUPTED
         if self.counts.unknown or self.counts.in_flight:

@@ -75,6 +75,14 @@ _CODES: tuple[tuple[type[ClaimsError], int], ...] = (
 )
 
 
+class BatchStopped(CommandError):  # noqa: N818 - what happened to the rest of the batch
+    """Something that is not about a single row ended the batch; what was claimed before is claimed."""
+
+    def __init__(self, error: ClaimsError) -> None:
+        super().__init__(f"the batch was stopped: {error}", ref=error.ref)
+        self.exit_code = exit_code(error)
+
+
 def exit_code(error: ClaimsError | CommandError) -> int:
     """Return the exit code that an error ends the command with."""
     if isinstance(error, CommandError):

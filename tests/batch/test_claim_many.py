@@ -1,10 +1,11 @@
 """Claiming many: each row ends as one of three, and one never stops another."""
 
 import asyncio
+import datetime
 import gc
 
 import pytest
-from support.fake_server import HANG, RESET, error_answer
+from support.fake_server import HANG, RESET, error_answer, json_answer
 
 from dintero_claims_client import (
     APIStatusError,
@@ -268,6 +269,18 @@ async def test_stopping_at_once(server, make_client, make_rows, how):
     assert {task for task in _others() - before if "_serve" not in repr(task)} == set()
 
 
+async def test_closing_while_another_task_goes_through_it(server, make_client, make_rows):
+    """A batch can be closed from another task: whoever goes through it comes to its end."""
+    client = await make_client()
+    server.gate.clear()
+    batch = client.claim_many(make_rows(1000), concurrency=5)
+    run = asyncio.create_task(_all(batch))
+    await server.until(lambda: server.held == 5)
+    await batch.aclose()
+    assert await run == []
+    assert batch.under_way == 0
+
+
 async def test_stopping_in_order(server, make_client, make_rows):
     """`stop` takes no more rows, and what is under way is still given out."""
     client = await make_client()
@@ -385,6 +398,145 @@ async def test_patience_comes_to_its_end(make_client, make_rows):
     assert [type(one) for one in outcomes] == [Rejected] * len(outcomes)
     assert 1 <= len(outcomes) <= 6
     assert len(list(rows)) == 1000 - len(outcomes)
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_a_source_that_waits_for_an_outcome(server, make_client, make_rows):
+    """A row that failed goes on although all workers wait for a source that waits for its outcome."""
+    client = await make_client(retry=ONCE)
+    told = asyncio.Event()
+    server.on_claim.extend([RESET] * 5)
+
+    async def source():
+        rows = list(make_rows(2))
+        yield rows[0]
+        await told.wait()
+        yield rows[1]
+
+    outcomes = []
+    async for outcome in client.claim_many(source(), concurrency=4):
+        outcomes.append(outcome)
+        told.set()
+    assert [type(one) for one in outcomes] == [Claimed, Claimed]
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_only_what_is_claimed_is_under_way(server, make_client, make_rows):
+    """Workers that wait for the source are not under way."""
+    client = await make_client()
+    asked = asyncio.Event()
+
+    async def source():
+        for row in make_rows(3):
+            yield row
+        asked.set()
+        await asyncio.Event().wait()
+
+    batch = client.claim_many(source(), concurrency=10)
+    for _ in range(3):
+        await anext(batch)
+    last = asyncio.create_task(anext(batch))
+    await asked.wait()
+    assert batch.under_way == 0
+    batch.stop()
+    await asyncio.gather(last, return_exceptions=True)
+
+
+async def test_the_rate_is_kept_after_waiting_for_a_token(server, make_client, make_rows):
+    """Rows that all had to wait for a token are not let go at once when it is there."""
+    client = await make_client()
+    loop, sent, ask = asyncio.get_running_loop(), [], asyncio.Event()
+
+    def remember(incoming):
+        server.on_claim.append(remember)
+        sent.append(loop.time())
+        return server.commit(incoming)
+
+    server.on_claim.append(remember)
+    token, give = client._open().tokens, asyncio.Event()
+    get = token.get
+
+    async def slow(*, deadline):
+        ask.set()
+        await give.wait()
+        return await get(deadline=deadline)
+
+    token.get = slow
+    run = asyncio.create_task(_all(client.claim_many(make_rows(12), concurrency=12, rate=20.0)))
+    await ask.wait()
+    # Long enough for several turns, had they been given.
+    await asyncio.sleep(0.3)
+    give.set()
+    await run
+    assert sent[-1] - sent[0] >= 11 / 20 - 0.02
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_patience_is_not_spent_while_nobody_asks(server, make_client, make_rows):
+    """A source that was idle for long does not make the first failure the last."""
+    client = await make_client(retry=ONCE)
+
+    async def source():
+        rows = list(make_rows(2))
+        yield rows[0]
+        await asyncio.sleep(0.3)
+        server.on_claim.extend([RESET] * 3)
+        yield rows[1]
+
+    outcomes = await _all(client.claim_many(source(), concurrency=1, patience=0.25))
+    assert [type(one) for one in outcomes] == [Claimed, Claimed]
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_a_list_without_end_does_not_hold_up_stopping(server, make_client, make_rows, monkeypatch):
+    """A look through a list that never ends is given up when the batch is stopped."""
+    client = await make_client(timeout=0.2)
+    server.on_claim.append(server.commit_then(RESET))
+    pages = 0
+
+    def endless(incoming):
+        nonlocal pages
+        pages += 1
+        return json_answer([{"id": f"id-{pages}", "ref": f"other-{pages}"}])
+
+    monkeypatch.setattr(server, "_page", endless)
+    batch = client.claim_many(make_rows(1))
+    run = asyncio.create_task(_all(batch))
+    await server.until(lambda: pages > 200)
+    batch.stop()
+    (outcome,) = await run
+    assert (type(outcome), outcome.error.taken) == (Unknown, True)
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_a_limit_that_the_lost_claim_has_reached(server, make_client, make_rows, monkeypatch):
+    """A refusal of a row in doubt is believed only after looking as long as a list may lag behind."""
+    client = await make_client(timeout=0.3, retry=RetryPolicy(base_delay=0.001, max_delay=0.01))
+    server.on_claim.extend([server.commit_then(HANG), *[error_answer(400, "the limit is reached")] * 20])
+    lag, page = 6, server._page
+
+    def lagging(incoming):
+        nonlocal lag
+        lag -= 1
+        return json_answer([]) if lag > 0 else page(incoming)
+
+    monkeypatch.setattr(server, "_page", lagging)
+    (outcome,) = await _all(client.claim_many(make_rows(1)))
+    assert (type(outcome), outcome.recovered) == (Claimed, True)
+
+
+async def test_a_row_that_fails_when_it_is_looked_at(server, make_client, make_rows, make_request):
+    """A row whose parts raise when they are checked is rejected, and the rest is claimed."""
+
+    class Broken(datetime.tzinfo):
+        def utcoffset(self, _at):
+            raise RuntimeError("no zone")
+
+    client = await make_client()
+    broken = make_request("broken", purchase_at=datetime.datetime(2026, 11, 23, tzinfo=Broken()))
+    outcomes = {one.row: one for one in await _all(client.claim_many([broken, *make_rows(2)]))}
+    assert isinstance(outcomes[0].error, InvalidClaimError)
+    assert len(server.claims) == 2
 
 
 @pytest.mark.usefixtures("_short_pauses")

@@ -536,3 +536,27 @@ async def test_a_refused_row_that_is_claimed_again_is_in_flight(server, make_cli
         assert (await journal.counts()).in_flight == 1
         server.gate.set()
         assert isinstance(await run, Claimed)
+
+
+async def test_what_was_not_sent_is_pending(server, make_client, make_rows, path, monkeypatch):
+    """Rows of which nothing was sent, for want of a token, are pending in the journal, and not in flight."""
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
+    server.on_token.extend([error_answer(401)] * 100)
+    async with Journal.open(path) as journal:
+        with pytest.raises(AuthenticationError):
+            [one async for one in client.claim_many(make_rows(20), journal=journal, concurrency=4)]
+        counts = await journal.counts()
+    assert (counts.in_flight, counts.unknown, counts.pending) == (0, 0, counts.rows)
+    assert server.posts == []
+
+
+async def test_a_journal_after_a_loop_that_was_left(server, make_client, make_rows, path):
+    """A journal is free for the next batch when the loop of the one before was left."""
+    client = await make_client()
+    async with Journal.open(path) as journal:
+        async for _ in client.claim_many(make_rows(50), journal=journal, concurrency=5):
+            break
+        outcomes = [one async for one in client.claim_many(make_rows(50), journal=journal)]
+    assert {type(one) for one in outcomes} == {Claimed}
+    assert len(server.claims) == 50

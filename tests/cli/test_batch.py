@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from faults.script import Act, Fault, Point, Queues
@@ -812,3 +813,65 @@ def test_stopped_at_once_while_nobody_reads(run, api, write, started, why):
     ended(process)
     assert run("batch", "resume", f"{name}.journal").code == 0
     assert api.customers == customers(*range(3000))
+
+
+@pytest.mark.parametrize(
+    "taken", ["claims.jsonl", "claims.jsonl.journal", "claims.jsonl.journal.rejects.jsonl"]
+)
+def test_what_the_batch_needs_is_not_written_over(run, api, write, tmp_path, taken):
+    """Outcomes do not take the place of the input, the journal or the rejects; nothing is sent then."""
+    name = write(claim(1), "{")
+    finished = run("batch", "run", name, "--out", taken)
+    assert (finished.code, api.server.claim_requests) == (2, 0)
+    assert "the batch needs what is there" in finished.err
+    assert run("batch", "run", name).code == 1
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run("batch", "export", f"{name}.journal", "--out", taken).code == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a named pipe")
+def test_outcomes_into_a_named_pipe(run, api, write, tmp_path):
+    """A pipe or a device that outcomes go to stays what it is, and gets them."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    assert run("batch", "run", write(claim(1), claim(2)), "--out", str(pipe)).code == 0
+    reader.join()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [json.loads(line)["outcome"] for line in got[0].splitlines()] == ["taken", "taken"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("count", [5, 1500])
+def test_outcomes_onto_a_full_disk(api, write, count):
+    """Outcomes that stdout does not take stop the batch, which says so and can be resumed."""
+    name = write(*(claim(number) for number in range(count)))
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [COMMAND, "batch", "run", name, "--out", "-"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "the outcomes cannot be written: No space left on device" in ended.stderr
+    done = subprocess.run([COMMAND, "batch", "resume", f"{name}.journal"], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert api.customers == customers(*range(count))
+
+
+def test_refused_credentials_are_told_as_they_are(run, api, write, monkeypatch):
+    """Where the credentials are refused nothing is in flight, and summary and exit code agree."""
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong")
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    finished = run("batch", "run", write(claim(1), claim(2)), "--json")
+    told = json.loads(finished.out)
+    assert (finished.code, told["exit_code"], told["in_flight"], told["pending"]) == (3, 3, 0, 2)
+    assert "nothing was claimed" not in finished.err
+    assert api.server.claim_requests == 0

@@ -10,6 +10,7 @@ from dintero_claims_client._journal import (
     JournalStore,
     Kind,
     MarkSent,
+    MarkUnsent,
     Outcome,
     Record,
     SetOutcome,
@@ -215,7 +216,7 @@ def test_an_outcome_of_no_kind():
 
 
 def test_requeued_rows_are_pending(store, path):
-    """A refused row is pending again with its ref and body, and is not forgotten to have been sent."""
+    """A refused row is pending again with its ref and body, and is not known as one that was sent."""
     store.write([operation for number in range(3) for operation in claimed(number)[:2]])
     store.write(
         [AddRow(row(3)), SetOutcome(0, taken(0)), SetOutcome(1, refused(1)), SetOutcome(3, refused(3))]
@@ -223,13 +224,25 @@ def test_requeued_rows_are_pending(store, path):
     assert store.requeue_refused() == (2, 0)
     store = _reopened(store, path)
     assert [record.row.number for record in store.unsettled(0, 10)] == [1, 2, 3]
-    assert store.records(1, 1) == [Record(row(1), sent=True, outcome=None)]
+    assert store.records(1, 1) == [Record(row(1), sent=False, outcome=None)]
     assert store.records(3, 1) == [Record(row(3), sent=False, outcome=None)]
     assert store.counts() == Counts(**COUNTS | {"rows": 4, "pending": 2, "in_flight": 1, "taken": 1})
     store.write([MarkSent(1)])
     assert store.counts() == Counts(**COUNTS | {"rows": 4, "pending": 1, "in_flight": 2, "taken": 1})
     store.write([SetOutcome(1, taken(1))])
     assert store.requeue_refused() == (0, 0)
+    store.close()
+
+
+def test_what_was_not_sent_after_all_is_pending(store, path):
+    """A row that was to be sent, and was not, is pending again; one that has its outcome keeps it."""
+    store.write([*claimed(0)[:2], *claimed(1)[:2], SetOutcome(1, taken(1))])
+    store.write([MarkUnsent(0), MarkUnsent(1)])
+    store = _reopened(store, path)
+    assert store.counts() == Counts(**COUNTS | {"rows": 2, "pending": 1, "taken": 1})
+    assert [record.row.number for record in store.unsettled(0, 10)] == [0]
+    store.write([MarkSent(0)])
+    assert store.records(0, 1)[0].sent
     store.close()
 
 

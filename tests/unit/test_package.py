@@ -74,7 +74,7 @@ ALLOWED = {
 FORBIDDEN = {
     "_protocol": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "errors": {"asyncio", "time", "os", "socket", "random", "ssl"},
-    "_rate": {"asyncio", "time", "os", "socket", "random", "ssl"},
+    "_rate": {"time", "os", "socket", "random", "ssl"},
     "_adaptive": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "outcomes": {"asyncio", "time", "os", "socket", "random", "ssl"},
     "_batch_run": {"time", "os", "socket", "random", "ssl", "sqlite3"},
