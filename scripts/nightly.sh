@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What takes too long for every change: a million claims against random faults, the same on a caller's httpx client,
-# many arbitrary answers, the demonstration with many seeds, how well deadlines are kept, and the comparison.
+# What takes too long for every change: a million claims against random faults, a batch of a tenth of them, one that
+# is killed 200 times, the same on a caller's httpx client, many arbitrary answers, the demonstration with many seeds, how well deadlines are kept, and the comparison.
 # Usage: scripts/nightly.sh [CLAIMS] [SEEDS]
 set -euo pipefail
 unset CDPATH
@@ -11,6 +11,7 @@ seeds=${2:-50}
 
 ./scripts/soak.sh "$claims"
 ./scripts/soak.sh --batch "$((claims / 10 + 1000))"
+./scripts/kills.sh 200
 for engine in httpx httpx2; do
     ./scripts/soak.sh "$((claims / 50 + 1000))" --engine "$engine"
 done
@@ -23,3 +24,4 @@ for rate in 0.1 0.3; do
 done
 .venv/bin/python benchmarks/deadlines.py
 .venv/bin/python benchmarks/reliability.py
+.venv/bin/python benchmarks/batch.py

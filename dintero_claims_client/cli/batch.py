@@ -59,7 +59,7 @@ def run(
     if journal is None and name == STDIN:
         output.write_note(f"the journal is {path}")
     with _opened(path, create=True) as store:
-        with _interruptible():
+        with _interruptible(path):
             load(store, name, input_format)
         return _claim(client, store, path, claiming, as_json=as_json)
 
@@ -98,7 +98,7 @@ def resume(journal: str, claiming: Claiming, connection: Connection, *, partial:
     client = _client(claiming, connection)
     path = Path(journal)
     with _opened(path) as store:
-        with _interruptible():
+        with _interruptible(path):
             load_again(store, partial=partial)
         return _claim(client, store, path, claiming, as_json=as_json)
 
@@ -201,7 +201,7 @@ def _opened(path: Path, *, create: bool = False) -> Generator[JournalStore, None
 
 
 @contextmanager
-def _interruptible() -> Generator[None, None, None]:
+def _interruptible(journal: Path | None = None) -> Generator[None, None, None]:
     """Let SIGTERM end what Ctrl-C ends: reading, which is begun anew on resuming."""
 
     def interrupt(*_: object) -> None:
@@ -210,6 +210,13 @@ def _interruptible() -> Generator[None, None, None]:
     before = {one: signal.signal(one, interrupt) for one in _STOPPING if one is not signal.SIGINT}
     try:
         yield
+    except KeyboardInterrupt:
+        if journal is None:
+            raise
+        raise exit_codes.Interrupted(
+            "interrupted; the input was not read to its end, and nothing of it was claimed; "
+            f"to go on: {resume_command(journal)}"
+        ) from None
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -47,13 +47,15 @@ _DELIMITER_LINE = re.compile(rb"sep=([,;\t|])\r?\n")
 _INTEGER = re.compile(r"-?[0-9]{1,400}")
 
 _UNCLOSED = Flaw("has a quote that is not closed")
+_CUT = Flaw("has no line end, and the input may have been cut off in it")
 
 
 def read_csv(
-    stream: BinaryIO, mapping: Mapping[str, str], delimiter: str | None
+    stream: BinaryIO, mapping: Mapping[str, str], delimiter: str | None, *, may_be_cut: bool
 ) -> Iterator[InputClaim | BadRow]:
     """Give the claims, in the order of their first rows, once all rows are read.
 
+    `may_be_cut` where a last row without a line end is not taken at its word: an amount may lack digits.
     Raises `UsageError` for a header that cannot be used, and `CommandError` where rows cannot be put aside.
     """
     # The module's own limit is lower than that of a row, which holds anyway; it is not lowered.
@@ -63,7 +65,7 @@ def read_csv(
     rows.expect(delimiter)
     try:
         with Staging() as staging:
-            _stage(rows, _RowReader(header, mapping, delimiter), staging)
+            _stage(rows, _RowReader(header, mapping, delimiter, may_be_cut=may_be_cut), staging)
             yield from staging.claims()
     except sqlite3.Error as error:
         raise CommandError(f"the rows cannot be put aside on disk: {error}") from None
@@ -155,7 +157,10 @@ def _with_end(flaw: Flaw, row: RowPart, last: RowPart) -> Flaw:
 class _RowReader:
     """Knows which column gives which field."""
 
-    def __init__(self, header: Sequence[str], mapping: Mapping[str, str], delimiter: str) -> None:
+    def __init__(
+        self, header: Sequence[str], mapping: Mapping[str, str], delimiter: str, *, may_be_cut: bool
+    ) -> None:
+        self._may_be_cut = may_be_cut
         self._columns = _columns(header, mapping)
         self._width = len(header)
         self._delimiter = delimiter
@@ -164,6 +169,8 @@ class _RowReader:
 
     def cells(self, row: RowPart) -> list[str] | Flaw:
         """Return the cells of a row, as many as the header has."""
+        if self._may_be_cut and row.ended and not row.unclosed and not row.content.endswith(b"\n"):
+            return _CUT
         cells = _cells(row, self._delimiter)
         if isinstance(cells, Flaw) or len(cells) == self._width:
             return cells

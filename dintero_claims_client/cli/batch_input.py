@@ -45,15 +45,22 @@ def choose_format(
             raise UsageError(f"{other!r} is no format; jsonl and csv are")
 
 
-def read_claims(stream: BinaryIO, format: InputFormat) -> Iterator[InputClaim | BadRow]:  # noqa: A002
+def read_claims(
+    stream: BinaryIO,
+    format: InputFormat,  # noqa: A002
+    *,
+    may_be_cut: bool = False,
+) -> Iterator[InputClaim | BadRow]:
     """Give each claim, and each row that makes none, in bounded memory whatever the input is.
+
+    `may_be_cut` is for a pipe, which may end where its writer did.
 
     In the order of their first lines; the rows of a claim that is not made come together. A CSV is read to
     its end first. Raises, when it is iterated over, `UsageError` for a CSV whose header cannot be used,
     `CommandError` where the rows of a CSV cannot be put aside, and what the stream raises.
     """
     if format.kind == "csv":
-        return read_csv(stream, format.mapping, format.delimiter)
+        return read_csv(stream, format.mapping, format.delimiter, may_be_cut=may_be_cut)
     return read_jsonl(stream)
 
 

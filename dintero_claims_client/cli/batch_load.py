@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,9 +18,9 @@ from dintero_claims_client._journal.records import Kind, Reject, Row
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client._validation import encode_body, without_null
 from dintero_claims_client.cli import output
-from dintero_claims_client.cli.batch_input import BadRow, InputFormat, read_claims
+from dintero_claims_client.cli.batch_input import BadRow, InputClaim, InputFormat, read_claims
 from dintero_claims_client.cli.exit_codes import CommandError, UsageError
-from dintero_claims_client.errors import InvalidClaimError
+from dintero_claims_client.errors import InvalidClaimError, JournalError
 from dintero_claims_client.outcomes import error_from_json, error_to_json
 
 STDIN = "-"
@@ -67,6 +67,8 @@ def load_again(store: JournalStore, *, partial: bool) -> None:
     if known["name"] != STDIN:
         # From the beginning: nothing of it was claimed.
         _read(store, known["name"], _format(known), known)
+    elif partial and not store.next_number():
+        raise UsageError("the input came from a pipe, and none of it came")
     elif partial:
         store.finish_input({"partial": "yes"}, conflicting=_conflicting)
     else:
@@ -159,28 +161,37 @@ def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapp
     with open_input(name) as raw:
         digest = _Digesting(raw)
         store.begin_input({key: value for key, value in facts.items() if key != "sha256"})
-        number = read = 0
         rows: list[Row] = []
         rejects: list[Reject] = []
-        for given in read_claims(io.BufferedReader(digest), input_format):
-            if isinstance(given, BadRow):
-                rejects.append(Reject(given.line, _reject_data(given)))
-            else:
-                body: dict[str, Any] = without_null(given.request.to_dict())
-                minted = "ref" not in body
-                if minted:
-                    body["ref"] = store.ref_for(number, encode_body(body))
-                content = encode_body(body)
-                rows.append(Row(number, body["ref"], minted, store.digest(content), content, given.line))
-                number += 1
-            if len(rows) + len(rejects) == _AT_ONCE:
+        number = 0
+        try:
+            for given in read_claims(io.BufferedReader(digest), input_format, may_be_cut=name == STDIN):
+                if isinstance(given, BadRow):
+                    rejects.append(Reject(given.line, _reject_data(given)))
+                else:
+                    rows.append(_row(store, number, given))
+                    number += 1
+                if len(rows) + len(rejects) == _AT_ONCE:
+                    store.add_input(rows, rejects)
+                    rows, rejects = [], []
+                    if not number % _EVERY:
+                        output.write_note(f"{number:,} rows read")
+        except KeyboardInterrupt:
+            # A pipe gives a row only once.
+            with suppress(JournalError):
                 store.add_input(rows, rejects)
-                rows, rejects = [], []
-                read += _AT_ONCE
-                if not read % _EVERY:
-                    output.write_note(f"{read:,} rows read")
+            raise
         store.add_input(rows, rejects)
         store.finish_input({"sha256": digest.hexdigest()}, conflicting=_conflicting)
+
+
+def _row(store: JournalStore, number: int, given: InputClaim) -> Row:
+    body: dict[str, Any] = without_null(given.request.to_dict())
+    minted = "ref" not in body
+    if minted:
+        body["ref"] = store.ref_for(number, encode_body(body))
+    content = encode_body(body)
+    return Row(number, body["ref"], minted, store.digest(content), content, given.line)
 
 
 @contextmanager

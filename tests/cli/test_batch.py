@@ -875,3 +875,30 @@ def test_refused_credentials_are_told_as_they_are(run, api, write, monkeypatch):
     assert (finished.code, told["exit_code"], told["in_flight"], told["pending"]) == (3, 3, 0, 2)
     assert "nothing was claimed" not in finished.err
     assert api.server.claim_requests == 0
+
+
+def test_a_csv_from_a_pipe_that_was_cut_off(api, write, tmp_path):
+    """A last row without a line end makes no claim when it comes from a pipe: its amount may lack digits."""
+    name = write("", name="sales.csv")
+    header = "purchase_at,customer_id,ref,discounts.id,discounts.refs.id,discounts.refs.amount"
+    rows = [
+        "2026-11-23T12:00:00Z,customer-0001,order-1,d1,i1,50000",
+        "2026-11-23T12:00:00Z,customer-0002,order-2,d1,i1,500",
+    ]
+    content = "\n".join([header, *rows])[:-2]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    ended = subprocess.run(
+        [COMMAND, "batch", "run", "-", "--format", "csv", "--journal", "pipe.journal"],
+        input=content,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert api.customers == customers(1)
+    rejected = json.loads((tmp_path / "pipe.journal.rejects.jsonl").read_text(encoding="utf-8"))
+    assert (rejected["line"], "no line end" in rejected["reason"]) == (3, True)
+    # A file is what it is.
+    assert subprocess.run([COMMAND, "batch", "run", name], capture_output=True, check=False).returncode == 0
+    assert api.customers == customers(1, 2)
