@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: a million claims against random faults, a batch of a tenth of them, one that
-# is killed 200 times, the same on a caller's httpx client, many arbitrary answers, the demonstration with many seeds, how well deadlines are kept, and the comparison.
+# is killed 200 times, the same on a caller's httpx client, many arbitrary answers, the demonstration with many seeds,
+# how well deadlines are kept, the comparison, and what a journal costs.
 # Usage: scripts/nightly.sh [CLAIMS] [SEEDS]
 set -euo pipefail
 unset CDPATH
