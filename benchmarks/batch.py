@@ -5,8 +5,8 @@
 Both are measured against a server in another process that answers every claim with the same few bytes,
 on plain HTTP without latency, so that whatever the client spends shows. Where the system allows it, the
 client has one core and the server another. Throughput: rows in a second with and without a journal, in
-turns, each in a process of its own; the figure is the ratio of the medians. Memory: the peak of a process that claims
-10,000 rows with a journal, and of one that claims --memory rows.
+turns, each in a process of its own; the figure is the ratio of the medians. Memory: the peak of a process
+that claims 10,000 rows with a journal, and of one that claims --memory rows.
 """
 
 from __future__ import annotations
