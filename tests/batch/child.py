@@ -19,7 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dintero_claims_client import ClaimRequest, ClaimsClient, Journal, _search, claim_request_from_json
+from dintero_claims_client import (
+    ClaimRequest,
+    ClaimsClient,
+    Journal,
+    RetryPolicy,
+    _search,
+    claim_request_from_json,
+)
 from dintero_claims_client._batch_run import BatchRun
 from dintero_claims_client._engines.aiohttp_engine import AiohttpEngine
 from dintero_claims_client._journal import MarkSent, SetOutcome, files
@@ -194,6 +201,8 @@ def _run(job: dict[str, Any]) -> int:
     if job["is_quick"]:
         # Nobody else looks for a claim in a batch of a few rows.
         _search.GATHERING_SECONDS = 0.001
+        # Nor is it for how long a list may lag behind.
+        ClaimsClient.__init__.__kwdefaults__["retry"] = RetryPolicy(base_delay=0.001, max_delay=0.02)
     if job["trace"] is not None:
         _patch(Boundaries(job["trace"], job["kill_at"]))
     if job["arguments"][0] == "claim_many":
