@@ -16,7 +16,7 @@ from ._calls import Calls, IfExists, Taken
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._rate import RateLimit
-from ._reconcile import is_ours, lives
+from ._reconcile import Earlier, is_ours, lives
 from ._search import ListSearch, is_readable
 from ._slots import Place, Slots
 from .errors import (
@@ -58,6 +58,8 @@ class BatchSettings:
     timeout: float
     patience: float
     if_exists: IfExists
+    may_exist: bool
+    """Rows of which nothing is known may have been claimed all the same, and refused now for that reason."""
 
 
 @attrs.frozen(eq=False)
@@ -289,13 +291,18 @@ class BatchRun:
         while True:
             began = self._calls.clock()
             deadline = began + self._settings.timeout
+            earlier, find_by = Earlier.NONE, deadline
+            if doubt is not None or self._settings.may_exist:
+                earlier = Earlier.POSSIBLE if doubt is None else Earlier.IN_DOUBT
+                # A long list takes longer than a call.
+                find_by += self._settings.patience
             ended = await self._calls.claim(
                 claim,
                 deadline=deadline,
                 if_exists=if_exists,
                 watch=watch,
-                find=partial(self._search.find_readable, claim, deadline),
-                in_doubt=doubt is not None,
+                find=partial(self._search.find_readable, claim, find_by),
+                earlier=earlier,
             )
             if isinstance(ended, Taken):
                 self._answered()

@@ -10,7 +10,7 @@ import attrs
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, Operations
 from ._quota import RetryQuota
-from ._reconcile import Find, Found, ListPage, Page, Recovered, find_by_ref, is_ours, settle
+from ._reconcile import Earlier, Find, Found, ListPage, Page, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._watch import Watch
 from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError
@@ -68,13 +68,15 @@ class Calls:
         if_exists: IfExists,
         watch: Watch | None = None,
         find: Find | None = None,
-        in_doubt: bool = False,
+        earlier: Earlier | None = None,
     ) -> Taken | NotTaken:
         """Claim, and find out what became of it where the answer does not say.
 
-        `find` looks the claim up, where that is not to be done by this call alone; `in_doubt` where another
-        call may have claimed it just before.
+        `find` looks the claim up, where that is not to be done by this call alone. `earlier` where the caller
+        knows it; who asks for what exists may have claimed before.
         """
+        if earlier is None:
+            earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
         ended = await self._run(
             lambda: self.operations.claim(claim, deadline=deadline, watch=watch),
             deadline,
@@ -90,7 +92,7 @@ class Calls:
             ended.before,
             refused_before=ended.refused_before,
             if_exists=if_exists,
-            in_doubt=in_doubt,
+            earlier=earlier,
             find=find or (lambda: self._find(claim, deadline)),
             pause=lambda looks: self._pause(looks, deadline),
         )

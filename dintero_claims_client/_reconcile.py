@@ -98,6 +98,14 @@ async def find_by_ref(
     return best or Absence.WHOLE_LIST
 
 
+class Earlier(Enum):
+    """What is known of calls that may have claimed the same before this one."""
+
+    NONE = "none did"
+    POSSIBLE = "one may have, long ago"
+    IN_DOUBT = "one may have, just before"
+
+
 @attrs.frozen
 class Recovered:
     """The claim was taken, and its answer was lost: here it is, read back."""
@@ -112,16 +120,16 @@ async def settle(
     *,
     refused_before: bool,
     if_exists: Literal["raise", "return"],
-    in_doubt: bool,
+    earlier: Earlier,
     find: Find,
     pause: Callable[[int], Awaitable[bool]],
 ) -> Recovered | ClaimsError:
     """Say what became of a claim whose last attempt did not bring its answer.
 
     `before` is the last attempt before that may have been taken: a refusal is believed only when there is
-    none. `in_doubt` where another call may have claimed it just before; `refused_before` where an attempt
-    before was refused: a conflict may be with that one. `find` looks for the claim once; `pause` waits before
-    another look, given the number of the one before, and says whether there is to be one.
+    none. `refused_before` where an attempt before was refused: a conflict may be with that one. `find` looks
+    for the claim once; `pause` waits before another look, given the number of the one before, and says
+    whether there is to be one.
     """
     ref = claim.ref
     conflict = isinstance(last, Refused) and isinstance(last.error, RefConflictError)
@@ -133,15 +141,15 @@ async def settle(
     if not in_doubt_now and not isinstance(last, Ambiguous):
         if isinstance(last, NotSent):
             return _plain_error(last, ref)
-        # Who asks for what exists may have claimed before, and that may be why this is refused.
-        again = (in_doubt or if_exists == "return") and last.error.status not in _ABOUT_THE_CALLER
+        # That it was claimed before may be why it is refused now.
+        again = earlier is not Earlier.NONE and last.error.status not in _ABOUT_THE_CALLER
         if not again and not _is_of_a_gateway(last.error.status):
             return last.error
         if ref is None:
             if last.error.status in _NOT_EXECUTED_HERE or not _is_of_a_gateway(last.error.status):
                 return last.error
             return _unknown(last, before, ref, "the claim may have been taken", taken=None)
-        return await _look_behind(claim, last, find, pause, in_doubt=in_doubt)
+        return await _look_behind(claim, last, find, pause, in_doubt=earlier is Earlier.IN_DOUBT)
     found = await _look(find, pause) if ref is not None else None
     if isinstance(found, FoundClaim):
         if not is_ours(claim, found):

@@ -297,7 +297,8 @@ class ClaimsClient:
         timeout: seconds for one call; a row may take several.
         patience: seconds without any answer after which the batch gives up.
         if_exists: as in `claim`; by default "raise", and "return" with a journal, which may be an old copy
-        and not know what was claimed.
+        and not know what was claimed. With a journal only rows that it has as sent are looked for behind
+        another refusal.
 
         Going through it raises what the source raised, `JournalError`, `AuthenticationError` when the
         credentials are refused again and again, `NotSentError` when the patience is at its end, or
@@ -368,6 +369,8 @@ class ClaimsClient:
             timeout=self._settings.timeout if timeout is None else check_seconds("timeout", timeout),
             patience=check_seconds("patience", patience),
             if_exists=if_exists,
+            # A journal knows what it has sent.
+            may_exist=journal is None and if_exists == "return",
         )
         return Batch(
             BatchRun(

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 from support.canary import SECRET
-from support.fake_server import RESET, error_answer
+from support.fake_server import RESET, error_answer, json_answer
 
 from dintero_claims_client import (
     APIStatusError,
@@ -560,3 +560,38 @@ async def test_a_journal_after_a_loop_that_was_left(server, make_client, make_ro
         outcomes = [one async for one in client.claim_many(make_rows(50), journal=journal)]
     assert {type(one) for one in outcomes} == {Claimed}
     assert len(server.claims) == 50
+
+
+async def test_a_refusal_of_a_row_that_was_never_sent_is_believed(
+    server, make_client, make_rows, path, monkeypatch
+):
+    """A refusal of a row that no run has sent is what it says: no list is read for it, however long it is."""
+    client = await make_client(timeout=0.5)
+    monkeypatch.setattr(server, "_page", lambda incoming: json_answer([{"id": str(len(server.reads))}]))
+    server.on_claim.append(error_answer(422))
+    (first,) = await _run(client, make_rows(2)[1:], path)
+    assert isinstance(first.error, APIStatusError)
+    server.on_claim.extend([server.commit, error_answer(422)])
+    outcomes = await _run(client, [*make_rows(2)[1:], *make_rows(6)[4:]], path, concurrency=1)
+    assert [type(one) for one in outcomes] == [Rejected, Claimed, Rejected]
+    assert server.reads == []
+
+
+async def test_a_row_in_doubt_is_looked_for_as_long_as_it_takes(
+    server, make_client, make_rows, path, monkeypatch
+):
+    """A list that takes longer than one call to go through is gone through for a row that may be taken."""
+    rows = make_rows(1)
+    await _cut_off(await make_client(), server, rows, path)
+    client = await make_client(timeout=0.2)
+    server.on_claim.extend([error_answer(422)] * 100)
+    page = server._page
+
+    def slow(incoming):
+        # As a list of a thousand pages, each of which takes a moment.
+        return json_answer([{"id": str(len(server.reads))}]) if len(server.reads) < 1000 else page(incoming)
+
+    monkeypatch.setattr(server, "_page", slow)
+    (outcome,) = await _run(client, rows, path)
+    assert isinstance(outcome.error, APIStatusError)
+    assert len(server.reads) >= 1000
