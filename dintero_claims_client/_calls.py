@@ -9,8 +9,9 @@ import attrs
 
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, Operations
+from ._pages import ListPage, Page
 from ._quota import RetryQuota
-from ._reconcile import Earlier, Find, Found, ListPage, Page, Recovered, find_by_ref, is_ours, settle
+from ._reconcile import Earlier, Find, Found, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._watch import Watch
 from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError

@@ -7,7 +7,7 @@ walk through the list, with bounds.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Literal
 
@@ -15,6 +15,7 @@ import attrs
 
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
+from ._pages import PAGE_SIZE, ListPage, walk
 from ._protocol import same_claim, usable_id
 from ._retry import Ambiguous, Failure, NotSent, Refused
 from .errors import (
@@ -27,38 +28,6 @@ from .errors import (
 )
 
 MAX_PAGES = 20
-PAGE_SIZE = 100
-
-Page = list[FoundClaim]
-ListPage = Callable[[int, str | None], Awaitable[Page | ClaimsError]]
-"""Reads a page: its size, and the id after which it starts; an error where that cannot be done."""
-
-
-async def walk(list_page: ListPage, *, page_size: int) -> AsyncIterator[Page | ClaimsError]:
-    """Give the account's pages, each with only the claims that no page before had.
-
-    Ends at a page that brings nothing new, because a server may repeat itself for ever, and after an error.
-    A page that is not full is not the end: how many a server gives is its own choice.
-    """
-    seen: set[str] = set()
-    cursor: str | None = None
-    while True:
-        page = await list_page(page_size, cursor)
-        if isinstance(page, ClaimsError):
-            yield page
-            return
-        new: Page = []
-        for found in page:
-            claim_id = usable_id(found.raw)
-            if claim_id not in seen:
-                new.append(found)
-            if claim_id is not None and claim_id not in seen:
-                seen.add(claim_id)
-                cursor = claim_id
-        yield new
-        # Without an id that is new there is nothing to go on from.
-        if not any(usable_id(found.raw) for found in new):
-            return
 
 
 class Absence(Enum):

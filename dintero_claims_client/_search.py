@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ._operations import ClaimToSend, FoundClaim
+from ._pages import PAGE_SIZE, ListPage, walk
 from ._protocol import usable_id
-from ._reconcile import PAGE_SIZE, Absence, Found, ListPage, is_ours, lives, walk
+from ._reconcile import Absence, Found, is_ours, lives
 from .errors import ClaimsError, NotSentError
 
 GATHERING_SECONDS = 0.1

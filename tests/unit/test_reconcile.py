@@ -4,7 +4,8 @@ import pytest
 
 from dintero_claims_client import NoAnswerError
 from dintero_claims_client._operations import FoundClaim
-from dintero_claims_client._reconcile import MAX_PAGES, Absence, find_by_ref, walk
+from dintero_claims_client._pages import _Seen, walk
+from dintero_claims_client._reconcile import MAX_PAGES, Absence, find_by_ref
 
 
 class Pages:
@@ -54,6 +55,37 @@ async def test_the_cursor_is_the_last_id():
 async def test_pages_that_bring_nothing_new_end_the_walk(pages, expected):
     """A server that repeats itself cannot keep the walk going, and no claim is given twice."""
     assert expected == await _ids(Pages(*pages))
+
+
+@pytest.mark.parametrize("most", [10, 100, 101, 1000, 1600, 5000])
+async def test_a_long_list_that_begins_again(most, monkeypatch):
+    """A list of any length that a server gives again and again ends, however few ids are remembered."""
+    monkeypatch.setattr("dintero_claims_client._pages._REMEMBERED", 10)
+    pages = 0
+
+    async def circle(limit, starting_after):
+        nonlocal pages
+        pages += 1
+        first = 0 if starting_after is None else int(starting_after.removeprefix("id-")) + 1
+        return [FoundClaim(_raw((first + n) % most)) for n in range(7)]
+
+    given = [found.raw["id"] async for page in walk(circle, page_size=7) for found in page]
+    assert {f"id-{n}" for n in range(most)} == set(given)
+    assert pages <= 4 * most
+
+
+def test_of_a_long_list_little_is_remembered():
+    """However many claims a list has, the ids of the last ones are held, and one more."""
+    seen = _Seen(10)
+    assert all(seen.add(str(n)) for n in range(10_000))
+    assert len(seen._last) == len(seen._order) == 10
+    assert [n for n in range(10_000) if not _knows(seen, str(n))] == list(range(8192 - 1)) + list(
+        range(8192, 9990)
+    )
+
+
+def _knows(seen, claim_id):
+    return claim_id in seen._last or claim_id == seen._mark
 
 
 async def test_an_error_ends_the_walk():
