@@ -91,7 +91,7 @@ async def claim(port: int, rows: int, concurrency: int, journal: str | None) -> 
     async with ClaimsClient(
         account_id="T12345678",
         client_id="client",
-        client_secret="secret",  # noqa: S106 - of nobody
+        client_secret="secret",  # noqa: S106 - nobody checks it
         base_url=f"http://127.0.0.1:{port}/v1",
         max_connections=concurrency,
     ) as client:

@@ -7,9 +7,7 @@ is run to its end; what is unknown then is resumed once the server answers again
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
@@ -21,7 +19,7 @@ from dintero_claims_client import Claimed, ClaimRequest, ClaimsClient, Journal, 
 from faults.script import Queues
 from faults.seeded import Seeded
 from faults.server import FaultServer
-from faults.soak import POLICY, SECRET, Report, order
+from faults.soak import POLICY, SECRET, Report, arguments, judged, order, told
 
 LEAST_SHARE = 0.1
 """Of the exchanges must be faulted, or the figures show nothing."""
@@ -117,37 +115,19 @@ class BatchSoak:
 async def batch_soak(count: int, seed: int, journal: Path, *, progress: bool = False) -> Report:
     """Run a soak, and say on stdout how to run it again if it is not clean."""
     one = BatchSoak(count, seed)
-    watch = asyncio.create_task(_watch(one)) if progress else None
-    report = await one.run(journal)
-    if watch is not None:
-        watch.cancel()
-    if not report.is_clean:
-        print("\n".join(report.examples))
-        print(f"the faults: {json.dumps(one.plan.describe())}")
-        print(f"again with: ./scripts/soak.sh --batch {count} --seed {seed}")
-    return report
-
-
-async def _watch(one: BatchSoak) -> None:
-    while True:
-        await asyncio.sleep(10)
-        print(f"{one.report.ended.total():,} of {one.count:,}", file=sys.stderr)
+    return await told(
+        one.run(journal), one.report, one.plan, f"--batch {count} --seed {seed}", progress=progress
+    )
 
 
 def main() -> int:
-    """Run a soak from the command line; 0 if all five figures are zero and enough was faulted."""
-    parser = argparse.ArgumentParser(prog="batch-soak", description="A batch against a failing server.")
-    parser.add_argument("count", type=int, help="how many rows")
-    parser.add_argument("--seed", type=int, default=None, help="what to repeat; by default another each time")
-    given = parser.parse_args()
-    seed = random.randrange(10**6) if given.seed is None else given.seed
-    print(f"seed {seed}", flush=True)
+    """Run a soak from the command line."""
+    given = arguments("batch-soak", "A batch with a journal against a server that fails.").parse_args()
+    print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as directory:
-        report = asyncio.run(batch_soak(given.count, seed, Path(directory, "journal"), progress=True))
-    print(report)
-    if report.share < LEAST_SHARE:
-        print(f"less than {LEAST_SHARE:.0%} of the exchanges were faulted")
-    return 0 if report.is_clean and report.share >= LEAST_SHARE else 1
+        journal = Path(directory, "journal")
+        report = asyncio.run(batch_soak(given.count, given.seed, journal, progress=True))
+    return judged(report, LEAST_SHARE)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -224,38 +225,62 @@ async def _claim(client: ClaimsClient, request: ClaimRequest, *, again: bool = F
 async def soak(count: int, seed: int, *, engine: str = "aiohttp", progress: bool = False) -> Report:
     """Run a soak, and say on stdout how to run it again if it is not clean."""
     one = Soak(count, seed, engine=engine)
-    watch = asyncio.create_task(_watch(one)) if progress else None
-    report = await one.run()
-    if watch is not None:
-        watch.cancel()
+    again = f"{count} --seed {seed} --engine {engine}"
+    return await told(one.run(), one.report, one.plan, again, progress=progress)
+
+
+async def told(
+    run: Coroutine[Any, Any, Report], report: Report, plan: Seeded, again: str, *, progress: bool
+) -> Report:
+    """Run a soak, and say how far it is, and how to run it again if it is not clean."""
+    watch = asyncio.create_task(_watch(report)) if progress else None
+    try:
+        await run
+    finally:
+        if watch is not None:
+            watch.cancel()
     if not report.is_clean:
         print("\n".join(report.examples))
-        print(f"the faults: {json.dumps(one.plan.describe())}")
-        print(f"again with: ./scripts/soak.sh {count} --seed {seed} --engine {engine}")
+        print(f"the faults: {json.dumps(plan.describe())}")
+        print(f"again with: ./scripts/soak.sh {again}")
     return report
 
 
-async def _watch(one: Soak) -> None:
+async def _watch(report: Report) -> None:
     while True:
         await asyncio.sleep(10)
-        done = sum(one.report.ended.values()) - one.report.ended["unknown without a ref"]
-        print(f"{done:,} of {one.count:,}", file=sys.stderr)
+        done = report.ended.total() - report.ended["unknown without a ref"]
+        print(f"{done:,} of {report.claims:,}", file=sys.stderr)
+
+
+def arguments(prog: str, what: str) -> argparse.ArgumentParser:
+    """Return what reads the arguments that every soak has."""
+    parser = argparse.ArgumentParser(prog=prog, description=what)
+    parser.add_argument("count", type=int, help="how many claims")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.randrange(10**6),
+        help="what to repeat; by default another each time",
+    )
+    return parser
+
+
+def judged(report: Report, least_share: float) -> int:
+    """Print what was counted; 0 if all five figures are zero and enough was faulted."""
+    print(report)
+    if report.share < least_share:
+        print(f"less than {least_share:.0%} of the exchanges were faulted")
+    return 0 if report.is_clean and report.share >= least_share else 1
 
 
 def main() -> int:
-    """Run a soak from the command line; 0 if all five figures are zero and enough was faulted."""
-    parser = argparse.ArgumentParser(prog="soak", description="Claims against a server that fails at random.")
-    parser.add_argument("count", type=int, help="how many claims")
-    parser.add_argument("--seed", type=int, default=None, help="what to repeat; by default another each time")
+    """Run a soak from the command line."""
+    parser = arguments("soak", "Claims against a server that fails at random.")
     parser.add_argument("--engine", choices=("aiohttp", "httpx", "httpx2"), default="aiohttp")
     given = parser.parse_args()
-    seed = random.randrange(10**6) if given.seed is None else given.seed
-    print(f"seed {seed}", flush=True)
-    report = asyncio.run(soak(given.count, seed, engine=given.engine, progress=True))
-    print(report)
-    if report.share < LEAST_SHARE:
-        print(f"less than {LEAST_SHARE:.0%} of the exchanges were faulted")
-    return 0 if report.is_clean and report.share >= LEAST_SHARE else 1
+    print(f"seed {given.seed}", flush=True)
+    return judged(asyncio.run(soak(given.count, given.seed, engine=given.engine, progress=True)), LEAST_SHARE)
 
 
 if __name__ == "__main__":
