@@ -75,8 +75,8 @@ class BatchRun:
 
     def __init__(
         self,
-        make_rows: Callable[[object], Awaitable[BatchRows]],
-        release_rows: Callable[[object], None],
+        make_rows: Callable[[BatchRun], Awaitable[BatchRows]],
+        release_rows: Callable[[BatchRun], None],
         settings: BatchSettings,
         calls: Calls,
         *,
@@ -115,6 +115,11 @@ class BatchRun:
         self._workers: list[asyncio.Task[None]] = []
         self._working = 0
         self._over = asyncio.Event()
+
+    @property
+    def width(self) -> int:
+        """How many rows may be under way at this moment."""
+        return self.window.window
 
     def stop(self) -> None:
         """Take no more rows, and give up those that wait for the server to come back."""

@@ -25,8 +25,9 @@ from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
 from ._operations import Operations
+from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota
-from ._reconcile import PAGE_SIZE, Absence, find_by_ref, walk
+from ._reconcile import Absence, find_by_ref
 from ._retry import RetryPolicy, check_count, check_seconds
 from ._secrets import MASK, MaskedStr, SecretSource, wrap_secret
 from ._tokens import TokenEndpoint, TokenSource
@@ -301,14 +302,15 @@ class ClaimsClient:
         another refusal.
 
         Going through it raises what the source raised, `JournalError`, `AuthenticationError` when the
-        credentials are refused again and again, `NotSentError` when the patience is at its end, or
-        `ClientStateError`: each after the outcomes of all that was under way. Rows that were given up because
-        of that are `Rejected` with it, and stay open in the journal.
+        credentials are refused again and again, `ConfigurationError` when the secret cannot be got,
+        `NotSentError` when the patience is at its end, or `ClientStateError`: each after the outcomes of all
+        that was under way. Rows that were given up because of that are `Rejected` with it, and stay open in
+        the journal.
         """
         opened = self._open()
         mint = _mint_ref if self._settings.generate_refs else None
 
-        async def rows(run: object) -> BatchRows:
+        async def rows(run: BatchRun) -> BatchRows:
             if journal is None:
                 return Requests(requests, opened.operations, mint=mint)
             await journal.acquire(run, self._settings.account_id, for_requests=True)
@@ -334,7 +336,7 @@ class ClaimsClient:
         """
         opened = self._open()
 
-        async def rows(run: object) -> BatchRows:
+        async def rows(run: BatchRun) -> BatchRows:
             await journal.acquire(run, self._settings.account_id)
             return JournalRows(journal, opened.operations)
 
@@ -345,7 +347,7 @@ class ClaimsClient:
     def _batch(
         self,
         opened: _Opened,
-        make_rows: Callable[[object], Awaitable[BatchRows]],
+        make_rows: Callable[[BatchRun], Awaitable[BatchRows]],
         journal: Journal | None,
         concurrency: int | None,
         rate: float | None,

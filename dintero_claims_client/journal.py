@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from ._journal.records import Counts, Operation, Record
 from ._journal.store import JournalStore
@@ -19,8 +19,22 @@ __all__ = ["Journal"]
 
 T = TypeVar("T")
 
+GATHERING_SECONDS = 0.01
+_GATHERED_SHARE = 8
+"""What waits is written together after this time, or once it is this part of what may be under way. Each
+write costs the same however little it is, and meanwhile others may begin."""
+
 _PATIENCE = 100
 """Turns of the event loop for a batch that is ending."""
+
+
+class UsesJournal(Protocol):
+    """What a journal knows of the batch that has it."""
+
+    @property
+    def width(self) -> int:
+        """How many rows may be under way at this moment."""
+        ...
 
 
 class Journal:
@@ -43,7 +57,9 @@ class Journal:
         self._operations: list[Operation] = []
         self._written: list[asyncio.Future[None]] = []
         self._is_writing = False
-        self._batch: object = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._batch: UsesJournal | None = None
+        self._writes_wait = False
         self.next_number = 0
         """How many rows the journal had when the batch began."""
 
@@ -116,7 +132,7 @@ class Journal:
 
     # What a batch uses.
 
-    async def acquire(self, batch: object, account_id: str, *, for_requests: bool = False) -> None:
+    async def acquire(self, batch: UsesJournal, account_id: str, *, for_requests: bool = False) -> None:
         """Let one batch of this account have the journal; raises `JournalError` where it cannot.
 
         `for_requests` where the rows are those of a caller, and not those that the journal has.
@@ -128,16 +144,20 @@ class Journal:
             await asyncio.sleep(0)
         if self._batch is not None:
             raise JournalError(f"{self.path}: the journal is in use by another batch")
-        self._batch = batch
+        self._batch, self._writes_wait = batch, False
         try:
+            with contextlib.suppress(JournalError):
+                # What the batch before has left belongs to the rows that are counted now.
+                await self.write([])
             await self.run(lambda store: _check_input(store, self.path, for_requests=for_requests))
             await self.run(lambda store: store.bind_account(account_id))
             self.next_number = await self.run(lambda store: store.next_number())
+            self._writes_wait = True
         except BaseException:
             self.release(batch)
             raise
 
-    def release(self, batch: object) -> None:
+    def release(self, batch: UsesJournal) -> None:
         """Let another batch have the journal."""
         if self._batch is batch:
             self._batch = None
@@ -172,13 +192,33 @@ class Journal:
         written: asyncio.Future[None] = loop.create_future()
         self._operations.extend(operations)
         self._written.append(written)
-        if not self._is_writing:
+        self._gather(loop)
+        return written
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._is_writing:
+            return
+        if not self._must_wait():
             self._is_writing = True
             # Not at once, so that all that is ready at this moment is one write.
             loop.call_soon(self._write_group)
-        return written
+        elif self._timer is None:
+            self._timer = loop.call_later(GATHERING_SECONDS, self._write_what_waits)
+
+    def _must_wait(self) -> bool:
+        width = self._batch.width if self._batch is not None and self._writes_wait else 0
+        return len(self._written) * _GATHERED_SHARE < width
+
+    def _write_what_waits(self) -> None:
+        self._timer = None
+        if not self._is_writing and self._written:
+            self._is_writing = True
+            self._write_group()
 
     def _write_group(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         operations, written = self._operations, self._written
         self._operations, self._written = [], []
         store = self._store
@@ -192,10 +232,9 @@ class Journal:
     def _group_is_written(self, done: asyncio.Future[None], written: list[asyncio.Future[None]]) -> None:
         error = None if done.cancelled() else done.exception()
         _answer(written, error)
+        self._is_writing = False
         if self._written:
-            self._write_group()
-        else:
-            self._is_writing = False
+            self._gather(asyncio.get_running_loop())
 
     def _open_store(self) -> JournalStore:
         if self._store is None:

@@ -43,7 +43,7 @@ def check_all(connection: sqlite3.Connection, *, least: int) -> int:
     # Rows have no gaps, so only what is beyond the last one can be about no row.
     for column in ("sent.number", "outcome.number", "repetition.number", "repetition.original"):
         table = column.partition(".")[0]
-        (number,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()  # noqa: S608
+        (number,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()  # noqa: S608 - a name from above
         if number is not None and number >= rows:
             raise DamagedError(f"there is no row {number}, and something is known of it")
     return rows
@@ -59,7 +59,7 @@ def _check_table(
     connection: sqlite3.Connection, table: str, order: str, check: Callable[[Columns], object]
 ) -> int:
     count = 0
-    for columns in connection.execute(f"SELECT * FROM {table} ORDER BY {order}"):  # noqa: S608
+    for columns in connection.execute(f"SELECT * FROM {table} ORDER BY {order}"):  # noqa: S608 - own names
         check(columns)
         count += 1
     return count

@@ -20,8 +20,7 @@ class DamagedError(Exception):
 
 def row_columns(row: Row) -> Columns:
     """Return the columns of the table `claim`."""
-    # Python's strings hold lone surrogates, which a rejected claim may have; SQLite's text does not.
-    ref = None if row.ref is None else row.ref.encode("utf-8", "surrogatepass")
+    ref = _ref_column(row.ref)
     minted = int(row.minted)
     crc = _crc((row.number, ref, minted, row.digest, row.line), row.body)
     return row.number, ref, minted, row.digest, row.body, row.line, crc
@@ -38,8 +37,7 @@ def read_row(columns: Columns) -> Row:
     """Return the row that these columns are of."""
     check_row(columns)
     number, ref, minted, digest, body, line, _ = columns
-    ref = None if ref is None else ref.decode("utf-8", "surrogatepass")
-    return Row(number, ref, bool(minted), digest, body, line)
+    return Row(number, _read_ref(ref), bool(minted), digest, body, line)
 
 
 def outcome_columns(number: int, outcome: Outcome) -> Columns:
@@ -99,15 +97,16 @@ def check_repetition(columns: Columns) -> None:
 
 def reject_columns(reject: Reject) -> Columns:
     """Return the columns of the table `reject`."""
-    return reject.line, reject.data, _crc((reject.line,), reject.data)
+    ref = _ref_column(reject.ref)
+    return reject.line, ref, reject.data, _crc((reject.line, ref), reject.data)
 
 
 def read_reject(columns: Columns) -> Reject:
     """Return the reject that these columns are of."""
-    line, data, crc = columns
-    if crc != _crc((line,), data):
+    line, ref, data, crc = columns
+    if crc != _crc((line, ref), data):
         raise DamagedError(f"the reject of line {line} does not match its checksum")
-    return Reject(line, data)
+    return Reject(line, data, _read_ref(ref))
 
 
 def fact_columns(key: str, value: bytes) -> Columns:
@@ -121,6 +120,15 @@ def read_fact(columns: Columns) -> tuple[str, bytes]:
     if crc != _crc((key,), value):
         raise DamagedError("a fact about the journal does not match its checksum")
     return key, value
+
+
+def _ref_column(ref: str | None) -> bytes | None:
+    # Python's strings hold lone surrogates, which a rejected claim may have; SQLite's text does not.
+    return None if ref is None else ref.encode("utf-8", "surrogatepass")
+
+
+def _read_ref(column: bytes | None) -> str | None:
+    return None if column is None else column.decode("utf-8", "surrogatepass")
 
 
 def _crc(values: Columns, data: object = b"") -> int:

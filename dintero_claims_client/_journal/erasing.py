@@ -19,7 +19,7 @@ from .encoding import (
     row_columns,
     sent_columns,
 )
-from .records import Kind, Outcome, Reject
+from .records import Kind, Outcome
 from .statements import UNMARK_SENT
 
 _BATCH = 1000
@@ -73,10 +73,12 @@ def erase(connection: sqlite3.Connection) -> int:
         connection.executemany("UPDATE outcome SET data = ?, crc = ? WHERE number = ?", data)
         count += len({change[-1] for change in (*bodies, *data)})
     for batch in _batches(connection, _REJECTS):
-        less_rejects = [reject_columns(Reject(read_reject(columns).line, _NOTHING)) for columns in batch]
+        less_rejects = [
+            reject_columns(attrs.evolve(read_reject(columns), data=_NOTHING)) for columns in batch
+        ]
         connection.executemany(
             "UPDATE reject SET data = ?, crc = ? WHERE line = ?",
-            [(data, crc, line) for line, data, crc in less_rejects],
+            [(data, crc, line) for line, _, data, crc in less_rejects],
         )
     return count
 

@@ -20,15 +20,18 @@ def locate(path: Path) -> Path:
     """Return the path without links, so that one journal has one lock; raise where no file can be."""
     try:
         path = path.resolve()
-        mode = path.stat().st_mode
+        found = path.stat()
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise JournalError(f"the journal {path} cannot be made: there is no such directory") from None
         return path
     except (OSError, ValueError, RuntimeError) as error:
         raise JournalError(f"the journal {path} cannot be opened: {error}") from error
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(found.st_mode):
         raise JournalError(f"{path} is not a journal: it is not a file")
+    if found.st_nlink > 1:
+        # Each name would have a lock and a log of its own.
+        raise JournalError(f"the journal {path} has another name too (a hard link): remove one of them")
     return path
 
 

@@ -58,10 +58,14 @@ class Record:
 
 @attrs.frozen
 class Reject:
-    """A line of the input that could not be read at all; `data` is a JSON object, as in an outcome."""
+    """A line of the input that is no claim; `data` is a JSON object, as in an outcome.
+
+    `ref` where it has one: rows with the same `ref` contradict it.
+    """
 
     line: int
     data: bytes = attrs.field(repr=False)
+    ref: str | None = None
 
 
 @attrs.frozen

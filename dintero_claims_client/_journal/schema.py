@@ -30,7 +30,7 @@ def _to_1(connection: sqlite3.Connection) -> None:
         "sent (number INTEGER PRIMARY KEY, under_way INTEGER, crc INTEGER)",
         "outcome (number INTEGER PRIMARY KEY, kind TEXT, data BLOB, recovered INTEGER, crc INTEGER)",
         "repetition (number INTEGER PRIMARY KEY, original INTEGER, crc INTEGER)",
-        "reject (line INTEGER PRIMARY KEY, data BLOB, crc INTEGER)",
+        "reject (line INTEGER PRIMARY KEY, ref BLOB, data BLOB, crc INTEGER)",
         "fact (key TEXT PRIMARY KEY, value BLOB, crc INTEGER) WITHOUT ROWID",
     ):
         connection.execute(f"CREATE TABLE {table}")

@@ -1,33 +1,37 @@
-"""What is said to SQLite in more than one place."""
+"""What is said to SQLite in more than one place; those that add are for `bulk.add_all`."""
 
 from __future__ import annotations
 
-ADD_ROW = "INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_ROW = "INSERT INTO claim VALUES {records}"
 
-ADD_REJECT = "INSERT INTO reject VALUES (?, ?, ?)"
+ADD_REJECT = "INSERT INTO reject VALUES {records}"
 
-ADD_REPETITION = "INSERT INTO repetition VALUES (?, ?, ?)"
+ADD_REPETITION = "INSERT INTO repetition VALUES {records}"
 
 ADD_SENT = """
-INSERT INTO sent SELECT ?, ?, ?
-WHERE NOT EXISTS (SELECT 1 FROM outcome WHERE number = ? AND kind <> 'unknown')
-AND NOT EXISTS (SELECT 1 FROM repetition WHERE number = ?)
+INSERT INTO sent
+WITH given (number, under_way, crc) AS (VALUES {records})
+SELECT * FROM given
+WHERE NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.number = given.number AND kind <> 'unknown')
+AND NOT EXISTS (SELECT 1 FROM repetition WHERE repetition.number = given.number)
 ON CONFLICT (number) DO UPDATE SET under_way = excluded.under_way, crc = excluded.crc
 """
-"""Changes nothing where the row has its outcome; the number is given three times."""
+"""Changes nothing where the row has its outcome."""
 
 UNMARK_SENT = "UPDATE sent SET under_way = ?, crc = ? WHERE number = ?"
 
 ADD_OUTCOME = """
-INSERT INTO outcome SELECT ?, ?, ?, ?, ?
-WHERE NOT EXISTS (SELECT 1 FROM repetition WHERE number = ?)
+INSERT INTO outcome
+WITH given (number, kind, data, recovered, crc) AS (VALUES {records})
+SELECT * FROM given
+WHERE NOT EXISTS (SELECT 1 FROM repetition WHERE repetition.number = given.number)
 ON CONFLICT (number) DO UPDATE
 SET kind = excluded.kind, data = excluded.data, recovered = excluded.recovered, crc = excluded.crc
 WHERE outcome.kind = 'unknown' OR (
     outcome.kind = excluded.kind AND outcome.data = excluded.data AND outcome.recovered = excluded.recovered
 )
 """
-"""Changes nothing where there is another final one; the number is given twice."""
+"""Changes nothing where there is another final one."""
 
 RECORDS = """
 SELECT c.number, c.ref, c.minted, c.digest, c.body, c.line, c.crc, s.*, r.*, o.*

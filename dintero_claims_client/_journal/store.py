@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ..errors import JournalError, JournalWriteError
 from . import erasing, repetitions, schema
+from .bulk import add_all
 from .check import check_all, check_counted, check_structure
 from .connection import connect, explained
 from .encoding import (
@@ -121,20 +122,19 @@ class JournalStore:
 
         A final outcome stays: the same again changes nothing, and any other fails.
         """
-        rows: list[Any] = []
-        sent: list[Any] = []
+        rows: list[Columns] = []
+        sent: list[Columns] = []
         unsent: list[Columns] = []
-        outcomes: list[Any] = []
+        outcomes: list[Columns] = []
         for operation in operations:
             if isinstance(operation, MarkUnsent):
                 unsent.append(sent_columns(operation.number, under_way=False))
             elif isinstance(operation, MarkSent):
-                sent.append(sent_columns(operation.number, under_way=True) + (operation.number,) * 2)
+                sent.append(sent_columns(operation.number, under_way=True))
             elif isinstance(operation, AddRow):
                 rows.append(row_columns(operation.row))
             else:
-                number = operation.number
-                outcomes.append((*outcome_columns(number, operation.outcome), number))
+                outcomes.append(outcome_columns(operation.number, operation.outcome))
         if not operations:
             return
         is_first = bool(sent) and not self._is_used
@@ -146,7 +146,7 @@ class JournalStore:
                 if not self.is_input_complete:
                     raise self._refused("nothing can be sent before the input is complete")
                 self._check_numbers(sent)
-                if connection.executemany(ADD_SENT, sent).rowcount != len(sent):
+                if add_all(connection, ADD_SENT, sent) != len(sent):
                     raise self._refused("a row that is settled, or repeats another, cannot be sent")
             if unsent:
                 connection.executemany(
@@ -154,24 +154,23 @@ class JournalStore:
                 )
             if outcomes:
                 self._check_numbers(outcomes)
-                if connection.executemany(ADD_OUTCOME, outcomes).rowcount != len(outcomes):
+                if add_all(connection, ADD_OUTCOME, outcomes) != len(outcomes):
                     raise self._refused("a row that has another outcome, or repeats another row, gets none")
-
         if is_first:
             self._is_used = True
             # Into the file itself: whoever copies that alone must not take it for one that was not used.
             with explained(self._path, writing=True):
                 self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
 
-    def _add_rows(self, rows: Sequence[Any]) -> None:
+    def _add_rows(self, rows: Sequence[Columns]) -> None:
         # Without gaps, so that a row that is gone is noticed.
         for expected, row in enumerate(rows, self._rows):
             if row[0] != expected:
                 raise self._refused(f"row {row[0]} cannot be added: the next is row {expected}")
-        self._connection.executemany(ADD_ROW, rows)
+        add_all(self._connection, ADD_ROW, rows)
         self._rows += len(rows)
 
-    def _check_numbers(self, all_columns: Sequence[Any]) -> None:
+    def _check_numbers(self, all_columns: Sequence[Columns]) -> None:
         for columns in all_columns:
             if not 0 <= columns[0] < self._rows:
                 raise self._refused(f"there is no row {columns[0]}")
@@ -193,7 +192,7 @@ class JournalStore:
             raise self._refused("it has its input already")
         with self._transaction() as connection:
             for table in ("claim", "outcome", "reject"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name from above
             self._set_facts(input=json.dumps(dict(source)).encode())
             self._rows = 0
 
@@ -203,7 +202,7 @@ class JournalStore:
             raise self._refused("it has no input that is being read")
         with self._transaction() as connection:
             self._add_rows([row_columns(row) for row in rows])
-            connection.executemany(ADD_REJECT, map(reject_columns, rejects))
+            add_all(connection, ADD_REJECT, [reject_columns(reject) for reject in rejects])
 
     def finish_input(
         self, facts: Mapping[str, str], *, conflicting: Callable[[Sequence[int]], bytes]
@@ -330,7 +329,8 @@ class JournalStore:
 
     def _count(self) -> Counts:
         def count(what: str) -> int:
-            return int(self._connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608
+            found = self._connection.execute(f"SELECT count(*) FROM {what}")  # noqa: S608 - from below
+            return int(found.fetchone()[0])
 
         if self._lock is None:
             check_counted(self._connection)

@@ -445,7 +445,7 @@ async def test_only_what_is_claimed_is_under_way(server, make_client, make_rows)
 async def test_the_rate_is_kept_after_waiting_for_a_token(server, make_client, make_rows):
     """Rows that all had to wait for a token are not let go at once when it is there."""
     client = await make_client()
-    loop, sent, ask = asyncio.get_running_loop(), [], asyncio.Event()
+    loop, sent = asyncio.get_running_loop(), []
 
     def remember(incoming):
         server.on_claim.append(remember)
@@ -453,21 +453,15 @@ async def test_the_rate_is_kept_after_waiting_for_a_token(server, make_client, m
         return server.commit(incoming)
 
     server.on_claim.append(remember)
-    token, give = client._open().tokens, asyncio.Event()
+    token, asked = client._open().tokens, asyncio.Barrier(12)
     get = token.get
 
     async def slow(*, deadline):
-        ask.set()
-        await give.wait()
+        await asked.wait()
         return await get(deadline=deadline)
 
     token.get = slow
-    run = asyncio.create_task(_all(client.claim_many(make_rows(12), concurrency=12, rate=20.0)))
-    await ask.wait()
-    # Long enough for several turns, had they been given.
-    await asyncio.sleep(0.3)
-    give.set()
-    await run
+    await _all(client.claim_many(make_rows(12), concurrency=12, rate=20.0))
     assert sent[-1] - sent[0] >= 11 / 20 - 0.02
 
 
@@ -475,15 +469,19 @@ async def test_the_rate_is_kept_after_waiting_for_a_token(server, make_client, m
 async def test_patience_is_not_spent_while_nobody_asks(server, make_client, make_rows):
     """A source that was idle for long does not make the first failure the last."""
     client = await make_client(retry=ONCE)
+    calls, idle = client._open().calls, 0.0
+    clock = calls.clock
+    calls.clock = lambda: clock() + idle
 
     async def source():
+        nonlocal idle
         rows = list(make_rows(2))
         yield rows[0]
-        await asyncio.sleep(0.3)
+        idle = 1000.0
         server.on_claim.extend([RESET] * 3)
         yield rows[1]
 
-    outcomes = await _all(client.claim_many(source(), concurrency=1, patience=0.25))
+    outcomes = await _all(client.claim_many(source(), concurrency=1, patience=100.0))
     assert [type(one) for one in outcomes] == [Claimed, Claimed]
 
 

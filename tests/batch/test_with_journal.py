@@ -22,7 +22,7 @@ from dintero_claims_client import (
     RetryPolicy,
     Unknown,
 )
-from dintero_claims_client._journal.records import Kind, SetOutcome
+from dintero_claims_client._journal.records import AddRow, Kind, MarkSent, Row, SetOutcome
 from dintero_claims_client._journal.store import JournalStore
 
 
@@ -560,6 +560,46 @@ async def test_a_journal_after_a_loop_that_was_left(server, make_client, make_ro
         outcomes = [one async for one in client.claim_many(make_rows(50), journal=journal)]
     assert {type(one) for one in outcomes} == {Claimed}
     assert len(server.claims) == 50
+
+
+class _Width:
+    def __init__(self, width):
+        self.width = width
+
+
+async def test_what_waits_is_written_together(path, monkeypatch):
+    """Writes wait for one another until they are a share of what may be under way, and then are one write."""
+    monkeypatch.setattr("dintero_claims_client.journal.GATHERING_SECONDS", 1000.0)
+    write, groups = JournalStore.write, []
+    monkeypatch.setattr(
+        JournalStore, "write", lambda self, given: (groups.append(len(given)), write(self, given))
+    )
+    async with Journal.open(path) as journal:
+        batch = _Width(80)
+        await journal.acquire(batch, "T12345678")
+        groups.clear()
+        writes = [journal.write([AddRow(_journal_row(number))]) for number in range(9)]
+        await journal.counts()
+        assert (groups, [one.done() for one in writes]) == ([], [False] * 9)
+        await asyncio.gather(journal.write([AddRow(_journal_row(9))]), *writes)
+        assert groups == [10]
+        batch.width = 7
+        await journal.write([MarkSent(3)])
+        assert groups == [10, 1]
+
+
+async def test_what_waits_is_written_after_a_moment(path, monkeypatch):
+    """A write for which no others come is written all the same."""
+    monkeypatch.setattr("dintero_claims_client.journal.GATHERING_SECONDS", 0.001)
+    async with Journal.open(path) as journal:
+        await journal.acquire(_Width(80), "T12345678")
+        await journal.write([AddRow(_journal_row(0))])
+        await journal.write([MarkSent(0)])
+        assert (await journal.counts()).in_flight == 1
+
+
+def _journal_row(number):
+    return Row(number, f"order-{number}", False, b"digest", b"{}")
 
 
 async def test_a_refusal_of_a_row_that_was_never_sent_is_believed(

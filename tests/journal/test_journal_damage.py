@@ -22,7 +22,7 @@ def filled(path):
         store.begin_input({"file": "claims.csv"})
         rows = [row(number) for number in range(ROWS)]
         rows += [row(ROWS, ref="order-1", digest=rows[1].digest), row(ROWS + 1, body=b"b" * 20_000)]
-        store.add_input(rows, [Reject(90, b'{"why":"utf-8"}'), Reject(91, b"{}")])
+        store.add_input(rows, [Reject(90, b'{"why":"utf-8"}', "order-90"), Reject(91, b"{}")])
         store.finish_input({"digest": "abc"}, conflicting=lambda lines: b"{}")
         for number in range(10):
             store.write(claimed(number)[1:])
@@ -279,7 +279,7 @@ def test_released_versions_do_not_change():
             "CREATE TABLE fact (key TEXT PRIMARY KEY, value BLOB, crc INTEGER) WITHOUT ROWID",
             "CREATE TABLE outcome (number INTEGER PRIMARY KEY, kind TEXT, data BLOB, recovered INTEGER,"
             " crc INTEGER)",
-            "CREATE TABLE reject (line INTEGER PRIMARY KEY, data BLOB, crc INTEGER)",
+            "CREATE TABLE reject (line INTEGER PRIMARY KEY, ref BLOB, data BLOB, crc INTEGER)",
             "CREATE TABLE repetition (number INTEGER PRIMARY KEY, original INTEGER, crc INTEGER)",
             "CREATE TABLE sent (number INTEGER PRIMARY KEY, under_way INTEGER, crc INTEGER)",
         ]

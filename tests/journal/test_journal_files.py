@@ -286,6 +286,20 @@ def test_a_second_opening_is_refused(path, store):
     assert read(link) == [record_of(0)]
 
 
+def test_a_journal_with_two_names(path, store):
+    """A journal that has a second name, which would have a lock of its own, is refused by either."""
+    store.write(claimed(0))
+    store.close()
+    link = path.parent / "link"
+    link.hardlink_to(path)
+    for name in (path, link):
+        for use in (JournalStore.open, JournalStore.open_for_reading):
+            with pytest.raises(JournalError, match="another name"):
+                use(name)
+    link.unlink()
+    assert read(path) == [record_of(0)]
+
+
 def test_reading_does_not_open_the_lock(path, store):
     """A reader in the same process that comes and goes leaves the journal locked."""
     with closing(JournalStore.open_for_reading(path)):

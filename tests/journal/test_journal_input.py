@@ -147,6 +147,23 @@ def test_rows_that_contradict_one_another(store):
     assert [r.row.number for r in all_records(store) if r.duplicate_of is not None] == [5]
 
 
+def test_a_line_that_is_no_claim_contradicts_the_rows_of_its_ref(store):
+    """Rows whose ref is also in a line that is no claim are rejected, all of them, and name that line too."""
+    rows = [row(0, ref="a", digest=b"1"), row(1, ref="b"), row(2, ref="a", digest=b"1"), row(3, ref="c")]
+    store.begin_input(SOURCE)
+    store.add_input(
+        rows, [Reject(50, b"{}", "a"), Reject(51, b"{}", "c"), Reject(52, b"{}"), Reject(53, b"{}", "x")]
+    )
+    store.finish_input({}, conflicting=_conflicting)
+    rejected = {
+        record.row.number: json.loads(record.outcome.data)["lines"]
+        for record in all_records(store)
+        if record.outcome is not None
+    }
+    assert rejected == {0: [50, 1, 3], 2: [50, 1, 3], 3: [51, 4]}
+    assert [record.row.number for record in store.unsettled(0, 10)] == [1]
+
+
 def test_only_own_refs_are_compared(store):
     """Rows without an own ref repeat and contradict nothing; refs differ by any character."""
     minted = {"ref": "minted", "minted": True}

@@ -26,7 +26,9 @@ def _filled(path, rows):
     journal = JournalStore.open(path)
     journal.begin_input({"file": "claims.csv"})
     copies = [row(n, ref=f"order-{n - rows}", digest=row(n - rows).digest) for n in range(rows, 2 * rows)]
-    journal.add_input([row(n) for n in range(rows)] + copies, [Reject(99, b'{"person":"unread"}')])
+    journal.add_input(
+        [row(n) for n in range(rows)] + copies, [Reject(99, b'{"person":"unread"}', "of-a-line")]
+    )
     journal.finish_input({}, conflicting=lambda lines: b"{}")
     journal.write([MarkSent(n) for n in range(rows)])
     return journal
@@ -45,7 +47,7 @@ def test_what_is_settled_is_erased_from_the_disk(path):
         on_disk = _bytes_on_disk(path)
         for what in (b"body-", b"data-", b"unread", b"person"):
             assert what not in on_disk
-        assert journal.rejects(0, 10) == [Reject(99, b"{}")]
+        assert journal.rejects(0, 10) == [Reject(99, b"{}", "of-a-line")]
         expected = [
             Outcome(Kind.TAKEN, b'{"id": "claim-%06d"}' % n) if n % 2 else Outcome(Kind.REFUSED, b"{}")
             for n in range(rows)
