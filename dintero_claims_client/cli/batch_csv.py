@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from dintero_claims_client._validation import shape
+from dintero_claims_client.cli import output
 from dintero_claims_client.cli.batch_csv_rows import RowPart, RowParts
 from dintero_claims_client.cli.batch_rows import (
     ROW_MAX,
@@ -35,7 +36,8 @@ FIELDS = (
     "discounts.refs.amount",
     "discounts.refs.usage",
 )
-_REQUIRED = ("purchase_at", "customer_id", "discounts.id")
+_OF_A_CLAIM = ("purchase_at", "customer_id")
+_REQUIRED = (*_OF_A_CLAIM, "discounts.id")
 
 _DELIMITERS = ",;\t"
 """Those that a header may tell; the first of those that split it into as many columns."""
@@ -63,9 +65,12 @@ def read_csv(
     rows = RowParts(stream, delimiter or _DELIMITERS)
     header, delimiter = _header(rows, delimiter)
     rows.expect(delimiter)
+    reader = _RowReader(header, mapping, delimiter, may_be_cut=may_be_cut)
+    if unused := _unused_columns(header, mapping):
+        output.write_note(f"columns that are not used: {', '.join(unused)}")
     try:
         with Staging() as staging:
-            _stage(rows, _RowReader(header, mapping, delimiter, may_be_cut=may_be_cut), staging)
+            _stage(rows, reader, staging)
             yield from staging.claims()
     except sqlite3.Error as error:
         raise CommandError(f"the rows cannot be put aside on disk: {error}") from None
@@ -122,13 +127,18 @@ def _cells(row: RowPart, delimiter: str) -> list[str] | Flaw:
 
 
 def _stage(rows: RowParts, reader: _RowReader, staging: Staging) -> None:
+    before: int | None = None
     for row in rows:
         if _is_blank(row):
             continue
         cells = reader.cells(row)
         if not isinstance(cells, Flaw):
+            if before is not None and reader.goes_on(cells):
+                staging.bring_down(before, Flaw(f"line {row.line} has cells empty, and may go on with it"))
+            before = row.line
             staging.add(row.line, excerpt(row.content), *reader.read(cells))
             continue
+        before = None
         staging.suspect(row.line, reader.loose_cells(row))
         last, rest = row, b""
         for last in _parts(row, rows):
@@ -199,6 +209,14 @@ class _RowReader:
         rest = max(end.rfind(byte) for byte in (b'"', b"\n", b"\r", b"\0", self._delimiter.encode()))
         return found, end[rest + 1 :]
 
+    def goes_on(self, cells: Sequence[str]) -> bool:
+        """Say whether a row may be one more of the claim before it, as where cells are merged."""
+        return not self._text(cells, "ref") and not all(self._text(cells, name) for name in _OF_A_CLAIM)
+
+    def _text(self, cells: Sequence[str], field: str) -> str:
+        column = self._columns.get(field)
+        return "" if column is None else cells[column]
+
     def read(self, cells: Sequence[str]) -> tuple[StagedRow, Flaw | None]:
         """Return what a row says of a claim; of one with a flaw only whose it is."""
         texts = {field: cells[column] for field, column in self._columns.items() if cells[column]}
@@ -224,7 +242,18 @@ def _columns(header: Sequence[str], mapping: Mapping[str, str]) -> Mapping[str, 
     for field in _REQUIRED:
         if field not in by_field:
             raise UsageError(f"no column gives {field}; say which one does with --map COLUMN={field}")
+    for column in _unused_columns(header, mapping):
+        if (field := column.strip().casefold()) in FIELDS and field not in by_field:
+            raise UsageError(
+                f"the column {column!r} is not used; say with --map {column}={field} that it is that field, "
+                "or give it another name"
+            )
     return {field: header.index(column) for field, column in by_field.items()}
+
+
+def _unused_columns(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+    """Return the columns that give no field."""
+    return [name for name in header if name.strip() and name not in FIELDS and name not in mapping]
 
 
 def _staged(texts: Mapping[str, str]) -> StagedRow:

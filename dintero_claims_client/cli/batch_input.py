@@ -47,7 +47,7 @@ def choose_format(
 
 def read_claims(
     stream: BinaryIO,
-    format: InputFormat,  # noqa: A002
+    format: InputFormat,  # noqa: A002 - as the options call it
     *,
     may_be_cut: bool = False,
 ) -> Iterator[InputClaim | BadRow]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from json import JSONDecodeError
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from dintero_claims_client.cli.batch_rows import (
     BOM,
@@ -62,4 +63,5 @@ def _claim(row: bytes) -> ClaimRequest | Flaw:
     try:
         return checked_claim(value)
     except InvalidClaimError as error:
-        return broken_rule(error)
+        ref: object = cast("dict[str, object]", value).get("ref") if isinstance(value, dict) else None
+        return replace(broken_rule(error), ref=ref if isinstance(ref, str) else None)

@@ -158,6 +158,7 @@ def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:
 
 
 def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapping[str, str]) -> None:
+    may_be_cut = facts["name"] == STDIN
     with open_input(name) as raw:
         digest = _Digesting(raw)
         store.begin_input({key: value for key, value in facts.items() if key != "sha256"})
@@ -165,9 +166,9 @@ def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapp
         rejects: list[Reject] = []
         number = 0
         try:
-            for given in read_claims(io.BufferedReader(digest), input_format, may_be_cut=name == STDIN):
+            for given in read_claims(io.BufferedReader(digest), input_format, may_be_cut=may_be_cut):
                 if isinstance(given, BadRow):
-                    rejects.append(Reject(given.line, _reject_data(given)))
+                    rejects.append(Reject(given.line, _reject_data(given), given.ref))
                 else:
                     rows.append(_row(store, number, given))
                     number += 1
@@ -197,6 +198,8 @@ def _row(store: JournalStore, number: int, given: InputClaim) -> Row:
 @contextmanager
 def open_input(name: str) -> Generator[io.RawIOBase, None, None]:
     """Open the input; raises `UsageError` for one that cannot be."""
+    if name == STDIN and sys.stdin is None:
+        raise UsageError(f"{name}: cannot be read: stdin is closed")
     try:
         raw = open(  # noqa: SIM115 - stdin is a number
             sys.stdin.fileno() if name == STDIN else name, "rb", buffering=0, closefd=name != STDIN
@@ -236,7 +239,7 @@ class _Digesting(io.RawIOBase):
 
 
 def _check_same(known: Mapping[str, str], facts: Mapping[str, str], name: str) -> None:
-    if name == STDIN or known["name"] == STDIN:
+    if is_pipe(name) or known["name"] == STDIN:
         raise UsageError("the journal has its input; to go on: dintero-claims batch resume JOURNAL")
     for fact in ("format", "mapping", "delimiter"):
         if known[fact] != facts[fact]:
@@ -254,7 +257,7 @@ def _check_same(known: Mapping[str, str], facts: Mapping[str, str], name: str) -
 
 def _facts(name: str, input_format: InputFormat) -> Mapping[str, str]:
     return {
-        "name": name if name == STDIN else str(Path(name).resolve()),
+        "name": STDIN if is_pipe(name) else str(Path(name).resolve()),
         "format": input_format.kind,
         "mapping": json.dumps(dict(input_format.mapping), sort_keys=True),
         "delimiter": input_format.delimiter or "",
@@ -282,9 +285,14 @@ def _reject_data(bad: BadRow) -> bytes:
     return json.dumps({name: value for name, value in facts.items() if value is not None}).encode()
 
 
+def is_pipe(name: str) -> bool:
+    """Say whether an input is read only once: stdin, or a pipe that has a name, as `<(command)` has."""
+    return name == STDIN or (Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir())
+
+
 def default_journal(name: str) -> Path:
     """Return where the journal of an input goes: beside it; that of a pipe goes to the working directory."""
-    if name == STDIN:
+    if is_pipe(name):
         return Path(f"claims-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.journal")
     path = Path(name)
     return path.with_name(f"{path.name}.journal")

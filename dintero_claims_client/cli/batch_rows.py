@@ -38,7 +38,7 @@ class BadRow:
     """A row of which no claim is made, and why.
 
     `text` is the row as far as it can be shown, `line` the number of its first line; `field` and `rule` are
-    there where a rule for claims is broken.
+    there where a rule for claims is broken, `ref` where it has one that other rows may have too.
     """
 
     line: int
@@ -46,6 +46,7 @@ class BadRow:
     text: str
     field: str | None = None
     rule: str | None = None
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,12 @@ class Flaw:
     reason: str
     field: str | None = None
     rule: str | None = None
+    ref: str | None = None
 
     def at(self, line: int, text: str) -> BadRow:
         """Return the row that has this flaw."""
         reason = self.reason if len(self.reason) <= REASON_MAX else f"{self.reason[: REASON_MAX - 1]}…"
-        return BadRow(line, reason, text, self.field, self.rule)
+        return BadRow(line, reason, text, self.field, self.rule, self.ref)
 
 
 def broken_rule(error: InvalidClaimError) -> Flaw:

@@ -82,6 +82,10 @@ class Staging:
             (line, *row, text, *why),
         )
 
+    def bring_down(self, line: int, flaw: Flaw) -> None:
+        """Let no claim be made of a row that was put aside."""
+        self._db.execute("UPDATE rows SET reason = ? WHERE line = ? AND reason IS NULL", (flaw.reason, line))
+
     def suspect(self, line: int, cells: Iterable[str]) -> None:
         """Remember what stands in a row whose ref is unknown: the claims with such a ref may lack it."""
         self._db.executemany("INSERT INTO suspects VALUES (?, ?)", ((cell, line) for cell in cells))

@@ -72,6 +72,7 @@ async def run_batch(*, rows: int, concurrency: int, faults: FaultPlan) -> BatchR
             process = await _start(
                 environment, "run", str(source), "--concurrency", str(min(concurrency, _SLOW))
             )
+            # Until half is claimed, or the process has ended; one event cannot say both.
             while len(sandbox.ledger.claims) < (rows + 1) // 2 and process.returncode is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
             if process.returncode is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,20 @@ if TYPE_CHECKING:
 
 _FACTS = ("status", "code", "request_id", "ref", "retry_after", "taken", "field", "rule", "errors")
 """What an error says about itself beside its message, where it has it."""
+
+
+def replace_closed_streams() -> None:
+    """Let what a closed stream would get go nowhere, and not into the next file that is opened."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def tolerate_any_text() -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from faults.script import Act, Fault, Point, Queues
 from faults.server import FaultServer
+from support.batch_input import AT
 from support.canary import SECRET, is_clean
 
 from dintero_claims_client._journal import JournalStore
-from dintero_claims_client.cli import batch as commands
+from dintero_claims_client.cli import batch_claiming
 
 from .conftest import COMMAND
 
@@ -31,7 +32,7 @@ STALLED_TAKEN = Fault(Point.RECEIVED, Act.STALL, commit=True)
 # The command, after changes that a test needs.
 CHANGED = """
 import sys
-from dintero_claims_client.cli import batch, batch_progress, main
+from dintero_claims_client.cli import batch, batch_claiming, batch_progress, main
 {changes}
 sys.exit(main())
 """
@@ -278,6 +279,26 @@ def test_rows_of_one_ref(run, api, write):
     assert exported[2]["repeats_row"] == 0
     assert exported[2]["claim"] == exported[0]["claim"]
     assert "lines 2, 4" in exported[1]["error"]["message"]
+
+
+def test_a_line_that_is_no_claim_contradicts_its_ref(run, api, write):
+    """A claim whose ref is also in a line that breaks a rule is not sent: which one is meant is open."""
+    name = write(claim(1), claim(3), claim(1, discounts=[]), '{"ref": ["order-3"]}', claim(5, ref=None))
+    finished = run("batch", "run", name, "--json")
+    told = summary(finished)
+    assert (finished.code, told["taken"], told["rejected"]) == (1, 2, 3)
+    assert api.customers == customers(3, 5)
+    exported = [json.loads(line) for line in run("batch", "export", f"{name}.journal").out.splitlines()]
+    assert [row["outcome"] for row in exported if "outcome" in row][:1] == ["rejected"]
+    assert "lines 3, 1" in exported[0]["error"]["message"]
+
+
+def test_columns_that_are_not_used(run, write):
+    """Columns that give no field are named, because one of them may have been meant to."""
+    name = write("purchase_at,customer_id,discounts.id,amount,Ref no", f"{AT},c,d,1,2", name="sales.csv")
+    finished = run("batch", "run", name, "--dry-run")
+    assert finished.code == 0
+    assert finished.err == "columns that are not used: amount, Ref no\n"
 
 
 def test_a_csv(run, api, write):
@@ -537,7 +558,7 @@ def test_stopped_at_once(run, api, write, started, why):
         "2",
         "--drain",
         drain,
-        changes="batch._SAME_SIGNAL = 0",
+        changes="batch_claiming._SAME_SIGNAL = 0",
     )
     api.until(lambda: api.server.claim_requests == 6)
     process.send_signal(signal.SIGTERM)
@@ -558,7 +579,7 @@ def test_a_signal_that_comes_twice(api, write, started, gate):
     name = write(*map(claim, range(20)))
     process = started(
         "batch", "run", name, "--json", "--concurrency", "1", "--drain", "90",
-        changes="batch._SAME_SIGNAL = 1e9",
+        changes="batch_claiming._SAME_SIGNAL = 1e9",
     )  # fmt: skip
     assert held.reached.wait(100)
     process.send_signal(signal.SIGINT)
@@ -570,27 +591,30 @@ def test_a_signal_that_comes_twice(api, write, started, gate):
     out, _ = ended(process)
     assert process.returncode == 130
     assert json.loads(out)["in_flight"] == 0
-    assert 0 < commands._SAME_SIGNAL <= 2
+    assert 0 < batch_claiming._SAME_SIGNAL <= 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_reading_a_file(run, api, write, started, number, tmp_path):
+def test_stopped_while_reading_a_file(run, api, write, started, number):
     """An input whose reading was stopped is read again from its beginning, all of it."""
-    fifo = tmp_path / "claims.jsonl"
-    os.mkfifo(fifo)
-    process = started("batch", "run", str(fifo), "--json")
-    with fifo.open("w") as writer:
-        # More than a pipe holds, so that some of it has been read then.
-        writer.write(lines_of(*map(claim, range(1000))))
-        writer.flush()
-        process.send_signal(number)
-        _, err = ended(process)
+    changes = f"""
+import os
+add = batch.JournalStore.add_input
+def add_input(self, *rows):
+    add(self, *rows)
+    os.kill(os.getpid(), {number:d})
+batch.JournalStore.add_input = add_input
+"""
+    name = write(*map(claim, range(1500)))
+    process = started("batch", "run", name, "--json", changes=changes)
+    _, err = ended(process)
     assert process.returncode == 130
     assert json.loads(err)["error"] == "Interrupted"
+    assert "the input was not read to its end" in err
     assert api.server.connections == 0
-    fifo.unlink()
+    assert run("batch", "status", f"{name}.journal", "--json").result["rows"] == 1000
     write(*map(claim, range(7)))
-    assert run("batch", "resume", f"{fifo}.journal").code == 0
+    assert run("batch", "resume", f"{name}.journal").code == 0
     assert api.customers == customers(*range(7))
 
 
@@ -800,9 +824,8 @@ def test_stopped_at_once_while_nobody_reads(run, api, write, started, why):
     """Who does not read outcomes cannot keep the command from being stopped."""
     name = write(*map(claim, range(3000)))
     drain = "0.01" if "end" in why else "90"
-    process = started(
-        "batch", "run", name, "--out", "-", "--json", "--drain", drain, changes="batch._SAME_SIGNAL = 0"
-    )
+    changes = "batch_claiming._SAME_SIGNAL = 0"
+    process = started("batch", "run", name, "--out", "-", "--json", "--drain", drain, changes=changes)
     # More outcomes than the pipe holds.
     api.until(lambda: api.server.claim_requests > 1000)
     process.send_signal(signal.SIGTERM)
@@ -875,6 +898,55 @@ def test_refused_credentials_are_told_as_they_are(run, api, write, monkeypatch):
     assert (finished.code, told["exit_code"], told["in_flight"], told["pending"]) == (3, 3, 0, 2)
     assert "nothing was claimed" not in finished.err
     assert api.server.claim_requests == 0
+
+
+def test_an_input_that_is_a_pipe_with_a_name(run, api, write, started, tmp_path):
+    """An input such as `<(command)` is read once, as stdin is; one cut short needs --partial."""
+    write()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    changes = "from dintero_claims_client.cli import batch_load; batch_load._AT_ONCE = 50"
+    process = started("batch", "run", "pipe", "--journal", "j", changes=changes)
+    with pipe.open("w") as writer:
+        writer.write(lines_of(*map(claim, range(1000))))
+        writer.flush()
+        process.send_signal(signal.SIGTERM)
+        _, err = ended(process)
+    assert process.returncode == 130
+    assert "the input was not read to its end, and nothing was claimed" in err
+    came = run("batch", "status", "j", "--json").result["rows"]
+    resume = run("batch", "resume", "j")
+    assert (resume.code, "add --partial" in resume.err) == (2, True)
+    assert run("batch", "resume", "j", "--partial").code == 0
+    assert api.customers == customers(*range(came))
+    writer = threading.Thread(target=lambda: pipe.write_text(lines_of(claim(7))))
+    writer.start()
+    assert run("batch", "run", "pipe", "--json").result["taken"] == 1
+    writer.join()
+    assert [one.name for one in tmp_path.glob("pipe.*")] == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(run, api, write, closed):
+    """A command whose streams are closed claims all the same, or says that there is no input."""
+    name = write(claim(1), claim(2))
+    shell = ["sh", "-c", f'exec "$0" "$@" {closed}', COMMAND]
+    done = subprocess.run(
+        [*shell, "batch", "run", name], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert api.customers == customers(1, 2)
+    done = subprocess.run(
+        [*shell, "batch", "run", "-", "--journal", "j"],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    if closed == "<&-":
+        assert (done.returncode, "stdin is closed" in done.stderr) == (2, True)
 
 
 def test_a_csv_from_a_pipe_that_was_cut_off(api, write, tmp_path):

@@ -237,6 +237,19 @@ def test_a_row_that_breaks_a_rule(bad, field, rule, got):
     assert first.text == row("r", "d1")
 
 
+@pytest.mark.parametrize("ref", ["r", ""])
+@pytest.mark.parametrize(
+    "merged", [f",,,,d2,i,5,1\n,,,,d3,i,5,1\n{row('s')}", f",customer-1,,,d2,i,5,1\n{row('s')}"]
+)
+def test_a_row_that_goes_on_with_the_one_before(ref, merged):
+    """A row whose ref, date or customer is empty, as where cells are merged, brings the one before down."""
+    results = read_csv(row("before"), row(ref, "d1"), merged)
+    found = reasons(results)
+    assert found[3] == "line 4 has cells empty, and may go on with it"
+    assert list(found) == list(range(3, 3 + len(found)))
+    assert [one.request.ref for one in results if isinstance(one, InputClaim)] == ["before", "s"]
+
+
 @pytest.mark.parametrize(
     ("other", "field"),
     [
@@ -427,8 +440,11 @@ def test_few_columns():
         (b"purchase_at,discounts.id,Customer_id", [], "no column gives customer_id"),
         (b"customer_id,discounts.id, purchase_at", [], "no column gives purchase_at"),
         (REQUIRED.encode(), ["customer_id=ref"], "no column gives customer_id"),
+        (REQUIRED.encode() + b",Ref", [], "the column 'Ref' is not used; say with --map Ref=ref"),
+        (REQUIRED.encode() + b", ref ", [], "the column ' ref ' is not used"),
+        (REQUIRED.encode() + b",TYPE,ref", [], "the column 'TYPE' is not used"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_a_header_that_cannot_be_used(content, mapping, words):
     """Nothing can be read under a header that cannot be used, which is said as wrong usage."""

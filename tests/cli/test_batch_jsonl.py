@@ -139,7 +139,9 @@ def test_a_line_that_is_no_json(content, reason):
 def test_a_line_that_breaks_a_rule(content, field, rule, got):
     """A claim that could not be sent names the field and the rule."""
     bad, good = read(content + b"\n" + GOOD)
-    assert bad == BadRow(1, f"{field}: {rule}; got {got}", bad.text, field, rule)
+    assert bad == BadRow(1, f"{field}: {rule}; got {got}", bad.text, field, rule, bad.ref)
+    value = json.loads(content)
+    assert bad.ref == (value["ref"] if isinstance(value, dict) else None)
     assert good.line == 2
 
 
