@@ -16,7 +16,7 @@ from ._calls import Calls, IfExists, Taken
 from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, FoundClaim
 from ._rate import RateLimit
-from ._reconcile import Earlier, is_ours, lives
+from ._reconcile import Earlier, Found, is_ours, lives
 from ._search import ListSearch, is_readable
 from ._slots import Place, Slots
 from .errors import (
@@ -296,9 +296,8 @@ class BatchRun:
         while True:
             began = self._calls.clock()
             deadline = began + self._settings.timeout
-            earlier, find_by = Earlier.NONE, deadline
-            if doubt is not None or self._settings.may_exist:
-                earlier = Earlier.POSSIBLE if doubt is None else Earlier.IN_DOUBT
+            earlier, find_by = self._earlier(row, claim, doubt), deadline
+            if earlier is not Earlier.NONE:
                 # A long list takes longer than a call.
                 find_by += self._settings.patience
             ended = await self._calls.claim(
@@ -306,8 +305,9 @@ class BatchRun:
                 deadline=deadline,
                 if_exists=if_exists,
                 watch=watch,
-                find=partial(self._search.find_readable, claim, find_by),
+                find=partial(self._find, claim, find_by, place),
                 earlier=earlier,
+                find_by=find_by,
             )
             if isinstance(ended, Taken):
                 self._answered()
@@ -340,6 +340,18 @@ class BatchRun:
                 return self._given_up(row, error, doubt)
             if not await place.enter_again():
                 return self._given_up(row, error, doubt)
+
+    def _earlier(self, row: BatchRow, claim: ClaimToSend, doubt: OutcomeUnknownError | None) -> Earlier:
+        if doubt is not None:
+            return Earlier.IN_DOUBT
+        if row.sent_before or (self._settings.may_exist and not claim.minted):
+            return Earlier.POSSIBLE
+        return Earlier.NONE
+
+    async def _find(self, claim: ClaimToSend, find_by: float, place: Place) -> Found:
+        # Others may claim meanwhile.
+        place.leave()
+        return await self._search.find_readable(claim, find_by)
 
     async def _find_out(self, row: BatchRow, claim: ClaimToSend, error: OutcomeUnknownError) -> _Ended | None:
         """Say what became of a row whose call could not; None where it is to be claimed again."""

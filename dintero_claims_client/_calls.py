@@ -70,11 +70,13 @@ class Calls:
         watch: Watch | None = None,
         find: Find | None = None,
         earlier: Earlier | None = None,
+        find_by: float | None = None,
     ) -> Taken | NotTaken:
         """Claim, and find out what became of it where the answer does not say.
 
-        `find` looks the claim up, where that is not to be done by this call alone. `earlier` where the caller
-        knows it; who asks for what exists may have claimed before.
+        `find` looks the claim up, where that is not to be done by this call alone, again and again until
+        `find_by`, by default the deadline. `earlier` where the caller knows it; who asks for what exists may
+        have claimed before.
         """
         if earlier is None:
             earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
@@ -95,7 +97,7 @@ class Calls:
             if_exists=if_exists,
             earlier=earlier,
             find=find or (lambda: self._find(claim, deadline)),
-            pause=lambda looks: self._pause(looks, deadline),
+            pause=lambda looks: self._pause(looks, deadline if find_by is None else find_by),
         )
         if not isinstance(outcome, Recovered):
             unsent = isinstance(ended.last, NotSent) and not isinstance(outcome, OutcomeUnknownError)

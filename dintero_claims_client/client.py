@@ -298,8 +298,7 @@ class ClaimsClient:
         timeout: seconds for one call; a row may take several.
         patience: seconds without any answer after which the batch gives up.
         if_exists: as in `claim`; by default "raise", and "return" with a journal, which may be an old copy
-        and not know what was claimed. With a journal only rows that it has as sent are looked for behind
-        another refusal.
+        and not know what was claimed. With a journal that is new no other refusal is looked behind.
 
         Going through it raises what the source raised, `JournalError`, `AuthenticationError` when the
         credentials are refused again and again, `ConfigurationError` when the secret cannot be got,
@@ -401,7 +400,9 @@ class ClaimsClient:
     async def list_claims(
         self, *, page_size: int = PAGE_SIZE, timeout: float | None = None
     ) -> AsyncIterator[Claim]:
-        """Give all claims of the account, in the server's order, each once.
+        """Give all claims of the account, in the server's order.
+
+        Each comes once, but where a server repeats one after 10,000 others.
 
         page_size: claims in one request, 1 to 100. timeout: seconds for each page.
         Raises as `get_claim` does.

@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 
 from ._journal.records import Counts, Operation, Record
 from ._journal.store import JournalStore
-from .errors import JournalError
+from .errors import JournalError, JournalWriteError
 
 __all__ = ["Journal"]
 
@@ -230,7 +230,8 @@ class Journal:
         work.add_done_callback(lambda done: self._group_is_written(done, written))
 
     def _group_is_written(self, done: asyncio.Future[None], written: list[asyncio.Future[None]]) -> None:
-        error = None if done.cancelled() else done.exception()
+        # Nobody cancels it; but what was not written must never count as written.
+        error = JournalWriteError(f"{self.path}: not written") if done.cancelled() else done.exception()
         _answer(written, error)
         self._is_writing = False
         if self._written:

@@ -203,7 +203,7 @@ def _interruptible(
             raise
         half = "" if store.is_input_complete else "the input was not read to its end, and "
         raise exit_codes.Interrupted(
-            f"interrupted; {half}nothing was claimed; to go on: {resume_command(journal)}"
+            f"interrupted; {half}this run claimed nothing; to go on: {resume_command(journal)}"
         ) from None
     finally:
         for one, handler in before.items():

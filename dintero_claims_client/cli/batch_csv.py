@@ -48,6 +48,9 @@ _DELIMITER_LINE = re.compile(rb"sep=([,;\t|])\r?\n")
 # No sign but minus, no separators, no digits of other scripts; as many as are ever too many.
 _INTEGER = re.compile(r"-?[0-9]{1,400}")
 
+_SHOWN = 500
+"""Characters of columns' names."""
+
 _UNCLOSED = Flaw("has a quote that is not closed")
 _CUT = Flaw("has no line end, and the input may have been cut off in it")
 
@@ -66,8 +69,9 @@ def read_csv(
     header, delimiter = _header(rows, delimiter)
     rows.expect(delimiter)
     reader = _RowReader(header, mapping, delimiter, may_be_cut=may_be_cut)
-    if unused := _unused_columns(header, mapping):
-        output.write_note(f"columns that are not used: {', '.join(unused)}")
+    if unused := reader.unused_columns(header):
+        names = output.printable(", ".join(unused))
+        output.write_note(f"columns that are not used: {names[:_SHOWN]}{'…' if len(names) > _SHOWN else ''}")
     try:
         with Staging() as staging:
             _stage(rows, reader, staging)
@@ -138,8 +142,11 @@ def _stage(rows: RowParts, reader: _RowReader, staging: Staging) -> None:
             before = row.line
             staging.add(row.line, excerpt(row.content), *reader.read(cells))
             continue
+        loose = reader.loose_cells(row)
+        if before is not None and reader.goes_on(loose):
+            staging.bring_down(before, Flaw(f"line {row.line} cannot be read, and may go on with it"))
         before = None
-        staging.suspect(row.line, reader.loose_cells(row))
+        staging.suspect(row.line, loose)
         last, rest = row, b""
         for last in _parts(row, rows):
             # Which claim it is of is not known; it may be of any whose ref stands in it.
@@ -209,13 +216,20 @@ class _RowReader:
         rest = max(end.rfind(byte) for byte in (b'"', b"\n", b"\r", b"\0", self._delimiter.encode()))
         return found, end[rest + 1 :]
 
-    def goes_on(self, cells: Sequence[str]) -> bool:
-        """Say whether a row may be one more of the claim before it, as where cells are merged."""
-        return not self._text(cells, "ref") and not all(self._text(cells, name) for name in _OF_A_CLAIM)
+    def unused_columns(self, header: Sequence[str]) -> list[str]:
+        """Return the columns that give no field, by their names."""
+        used = set(self._columns.values())
+        return [name for column, name in enumerate(header) if name.strip() and column not in used]
 
-    def _text(self, cells: Sequence[str], field: str) -> str:
-        column = self._columns.get(field)
-        return "" if column is None else cells[column]
+    def goes_on(self, cells: Sequence[str]) -> bool:
+        """Say whether a row may be one more of the claim before it, as where cells are merged.
+
+        Of one that cannot be read these are the cells that can be made out.
+        """
+        if "ref" not in self._columns or (len(cells) >= self._width and not any(map(str.strip, cells))):
+            return False
+        known = {name: cells[column].strip() for name, column in self._columns.items() if column < len(cells)}
+        return not known.get("ref") and (not cells or any(known.get(name) == "" for name in _OF_A_CLAIM))
 
     def read(self, cells: Sequence[str]) -> tuple[StagedRow, Flaw | None]:
         """Return what a row says of a claim; of one with a flaw only whose it is."""
@@ -242,18 +256,14 @@ def _columns(header: Sequence[str], mapping: Mapping[str, str]) -> Mapping[str, 
     for field in _REQUIRED:
         if field not in by_field:
             raise UsageError(f"no column gives {field}; say which one does with --map COLUMN={field}")
-    for column in _unused_columns(header, mapping):
-        if (field := column.strip().casefold()) in FIELDS and field not in by_field:
+    for column in header:
+        field = column.strip().casefold()
+        if column not in by_field.values() and field in FIELDS and field not in by_field:
             raise UsageError(
                 f"the column {column!r} is not used; say with --map {column}={field} that it is that field, "
                 "or give it another name"
             )
     return {field: header.index(column) for field, column in by_field.items()}
-
-
-def _unused_columns(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
-    """Return the columns that give no field."""
-    return [name for name in header if name.strip() and name not in FIELDS and name not in mapping]
 
 
 def _staged(texts: Mapping[str, str]) -> StagedRow:

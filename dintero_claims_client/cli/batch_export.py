@@ -69,5 +69,10 @@ def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:
     line = 0
     while rejects := store.rejects(line, _AT_ONCE):
         for reject in rejects:
-            yield {"line": reject.line, "outcome": Kind.REJECTED, "ref": None, **json.loads(reject.data)}
+            yield {
+                "line": reject.line,
+                "outcome": Kind.REJECTED,
+                "ref": reject.ref,
+                **json.loads(reject.data),
+            }
         line = rejects[-1].line + 1

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -158,7 +159,7 @@ def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:
 
 
 def _read(store: JournalStore, name: str, input_format: InputFormat, facts: Mapping[str, str]) -> None:
-    may_be_cut = facts["name"] == STDIN
+    may_be_cut = facts["name"] == STDIN or is_pipe(name)
     with open_input(name) as raw:
         digest = _Digesting(raw)
         store.begin_input({key: value for key, value in facts.items() if key != "sha256"})
@@ -287,7 +288,14 @@ def _reject_data(bad: BadRow) -> bytes:
 
 def is_pipe(name: str) -> bool:
     """Say whether an input is read only once: stdin, or a pipe that has a name, as `<(command)` has."""
-    return name == STDIN or (Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir())
+    if name == STDIN:
+        return True
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError):
+        # Opening it says why.
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def default_journal(name: str) -> Path:

@@ -16,6 +16,8 @@ def read_claim(file: str) -> ClaimRequest:
 
     Raises `UsageError` for what cannot be read or is no JSON, and `InvalidClaimError` for what is no claim.
     """
+    if file == "-" and sys.stdin is None:
+        raise UsageError(f"{file}: cannot be read: stdin is closed")
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:

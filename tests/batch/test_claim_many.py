@@ -465,6 +465,19 @@ async def test_the_rate_is_kept_after_waiting_for_a_token(server, make_client, m
     assert sent[-1] - sent[0] >= 11 / 20 - 0.02
 
 
+async def test_asking_for_what_exists_under_no_ref(server, make_client, make_request):
+    """No call before can have used a ref that is made for a row: its refusal is what it says."""
+    client = await make_client()
+    server.on_claim.append(error_answer(422))
+    (outcome,) = await _all(client.claim_many([make_request(None)], if_exists="return"))
+    assert isinstance(outcome, Rejected)
+    assert server.reads == []
+    server.on_claim.append(error_answer(422))
+    (outcome,) = await _all(client.claim_many([make_request("order-1")], if_exists="return"))
+    assert isinstance(outcome, Rejected)
+    assert len(server.reads) == 1
+
+
 @pytest.mark.usefixtures("_short_pauses")
 async def test_patience_is_not_spent_while_nobody_asks(server, make_client, make_rows):
     """A source that was idle for long does not make the first failure the last."""

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import stat
+from collections import Counter
 
 import pytest
 from support.canary import SECRET
@@ -605,16 +606,51 @@ def _journal_row(number):
 async def test_a_refusal_of_a_row_that_was_never_sent_is_believed(
     server, make_client, make_rows, path, monkeypatch
 ):
-    """A refusal of a row that no run has sent is what it says: no list is read for it, however long it is."""
-    client = await make_client(timeout=0.5)
+    """A refusal of a row of a new journal is what it says: no list is read for it, however long it is."""
+    client = await make_client()
     monkeypatch.setattr(server, "_page", lambda incoming: json_answer([{"id": str(len(server.reads))}]))
-    server.on_claim.append(error_answer(422))
-    (first,) = await _run(client, make_rows(2)[1:], path)
-    assert isinstance(first.error, APIStatusError)
-    server.on_claim.extend([server.commit, error_answer(422)])
-    outcomes = await _run(client, [*make_rows(2)[1:], *make_rows(6)[4:]], path, concurrency=1)
+    server.on_claim.extend([error_answer(422), server.commit, error_answer(422)])
+    outcomes = await _run(client, make_rows(3), path, concurrency=1)
     assert [type(one) for one in outcomes] == [Rejected, Claimed, Rejected]
     assert server.reads == []
+
+
+async def test_an_old_copy_of_a_journal_believes_no_refusal(server, make_client, make_rows, path):
+    """A row that an old copy of a journal does not know is looked for when it is refused: it may be taken."""
+    client = await make_client()
+    rows = make_rows(2)
+    await _run(client, rows[:1], path)
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    await _run(client, rows, path)
+    server.on_claim.append(error_answer(422))
+    first, second = await _run(client, rows, copy)
+    assert (first.replayed, type(second), second.recovered) == (True, Claimed, True)
+    server.on_claim.append(error_answer(422))
+    *_, third = await _run(client, [*rows, *make_rows(5)[4:]], copy)
+    assert isinstance(third, Rejected)
+
+
+async def test_others_go_on_while_a_row_is_looked_for(server, make_client, make_rows, path, monkeypatch):
+    """A row that is looked for, however long the list is, keeps no other from its place."""
+    client = await make_client()
+    rows = make_rows(12)
+    await _run(client, rows[:1], path)
+    page = server._page
+
+    def long_list(incoming):
+        # Until all the others are claimed.
+        done = len(server.claims) == 11
+        return page(incoming) if done else json_answer([{"id": str(len(server.reads))}])
+
+    def refuse(incoming):
+        server.on_claim.extend([server.commit] * 20)
+        return error_answer(422)
+
+    server.on_claim.append(refuse)
+    monkeypatch.setattr(server, "_page", long_list)
+    outcomes = await _run(client, rows, path, concurrency=2)
+    assert Counter(type(one) for one in outcomes) == {Claimed: 11, Rejected: 1}
 
 
 async def test_a_row_in_doubt_is_looked_for_as_long_as_it_takes(
@@ -635,3 +671,28 @@ async def test_a_row_in_doubt_is_looked_for_as_long_as_it_takes(
     (outcome,) = await _run(client, rows, path)
     assert isinstance(outcome.error, APIStatusError)
     assert len(server.reads) >= 1000
+
+
+async def test_a_long_list_that_lags_behind_is_read_again(server, make_client, make_rows, path, monkeypatch):
+    """A row in doubt that the whole list does not show at first is found, also where that takes long."""
+    rows = make_rows(1)
+    client = await make_client(timeout=0.2)
+    server.gate.clear()
+    run = asyncio.create_task(_run(client, rows, path))
+    await server.until(lambda: server.held == 1)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    server.gate.set()
+    await server.until(lambda: server.claims)
+    server.on_claim.extend([error_answer(422)] * 100)
+    page = server._page
+
+    def lagging(incoming):
+        number = len(server.reads)
+        return (
+            json_answer([{"id": str(number)}] if number < 1000 else []) if number <= 1000 else page(incoming)
+        )
+
+    monkeypatch.setattr(server, "_page", lagging)
+    (outcome,) = await _run(client, rows, path)
+    assert (type(outcome), outcome.recovered) == (Claimed, True)

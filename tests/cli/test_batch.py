@@ -291,14 +291,16 @@ def test_a_line_that_is_no_claim_contradicts_its_ref(run, api, write):
     exported = [json.loads(line) for line in run("batch", "export", f"{name}.journal").out.splitlines()]
     assert [row["outcome"] for row in exported if "outcome" in row][:1] == ["rejected"]
     assert "lines 3, 1" in exported[0]["error"]["message"]
+    assert exported[2]["ref"] == "order-1"
 
 
 def test_columns_that_are_not_used(run, write):
     """Columns that give no field are named, because one of them may have been meant to."""
-    name = write("purchase_at,customer_id,discounts.id,amount,Ref no", f"{AT},c,d,1,2", name="sales.csv")
-    finished = run("batch", "run", name, "--dry-run")
+    header = "purchase_at,customer_id,discounts.id,amount,ref,order,x\x1b[2J"
+    name = write(header, f"{AT},c,d,1,2,3,4", name="sales.csv")
+    finished = run("batch", "run", name, "--dry-run", "--map", "order=ref")
     assert finished.code == 0
-    assert finished.err == "columns that are not used: amount, Ref no\n"
+    assert finished.err == "columns that are not used: amount, ref, x\\x1b[2J\n"
 
 
 def test_a_csv(run, api, write):
@@ -415,6 +417,14 @@ def test_a_production_account_needs_live(run, api, write, monkeypatch, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {name}
     assert api.server.connections == 0
     assert run("batch", "run", name, "--live").code == 0
+
+
+def test_an_input_that_cannot_be_looked_at(run, write, tmp_path):
+    """An input of which not even the kind can be seen is wrong usage, in words."""
+    write()
+    for name in ("n" * 300, "missing/claims.jsonl", "."):
+        finished = run("batch", "run", name, "--dry-run")
+        assert (finished.code, "cannot be read" in finished.err) == (2, True), finished
 
 
 def test_an_input_that_was_edited(run, api, write):
@@ -946,6 +956,10 @@ def test_streams_that_are_closed(run, api, write, closed):
     )
     assert "Traceback" not in done.stderr
     if closed == "<&-":
+        assert (done.returncode, "stdin is closed" in done.stderr) == (2, True)
+        done = subprocess.run(
+            [*shell, "claim", "-"], capture_output=True, text=True, timeout=100, check=False
+        )
         assert (done.returncode, "stdin is closed" in done.stderr) == (2, True)
 
 

