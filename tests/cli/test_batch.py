@@ -923,7 +923,7 @@ def test_an_input_that_is_a_pipe_with_a_name(run, api, write, started, tmp_path)
         process.send_signal(signal.SIGTERM)
         _, err = ended(process)
     assert process.returncode == 130
-    assert "the input was not read to its end, and nothing was claimed" in err
+    assert "the input was not read to its end, and this run claimed nothing" in err
     came = run("batch", "status", "j", "--json").result["rows"]
     resume = run("batch", "resume", "j")
     assert (resume.code, "add --partial" in resume.err) == (2, True)
