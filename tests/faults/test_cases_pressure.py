@@ -175,6 +175,8 @@ async def test_case_51_who_was_not_sent_is_told_when_to_come_again(
 async def test_case_51_cancelled_calls_take_no_repetitions(engine, server, plan, make_client, make_request):
     """Calls that are cancelled while they wait for their next attempt have used up nothing."""
     client = await make_client(engine, retry=RetryPolicy(base_delay=60, max_delay=60), timeout=600)
+    # All wait for as long, and none by chance for a moment only.
+    client._open().calls.random = lambda: 1.0
     plan.claim.extend([answered("429-retry-after-0")] * 30)
     calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"))) for n in range(30)]
     await server.until(lambda: not plan.claim)
