@@ -32,7 +32,7 @@ CHUNK = 500
 """Rows that are read from a journal at once."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class BatchRow:
     """One row: what was given, what is to be sent, and what is known of it already.
 
@@ -136,7 +136,9 @@ class _Journaled:
         elif not row.in_journal:
             # With the row, because one that has no claim cannot be resumed.
             operations.append(SetOutcome(row.number, _to_journal(row.settled)))
-        return attrs.evolve(row, written=self._journal.write(operations)) if operations else row
+        if operations:
+            row.written = self._journal.write(operations)
+        return row
 
     async def end(self, row: BatchRow, outcome: Outcome) -> None:
         """See `BatchRows`."""
@@ -176,15 +178,17 @@ class JournaledRequests(_Journaled):
             lambda body: self._journal.ref_for(number, encode_body(dict(body))),
         )
         if number >= self._known_rows:
-            return attrs.evolve(row, sent_before=self._journal.was_used)
+            row.sent_before = self._journal.was_used
+            return row
         if not self._known:
             most = min(CHUNK, self._known_rows - number)
             self._known.extend(await self._journal.records(number, most))
         record = self._known.popleft()
         if record.row.number != number or record.row.digest != self._journal.digest(_body(row) or b""):
             raise self._other(f"row {number:,} is not the claim that it holds there")
-        known = attrs.evolve(row, in_journal=True, marked=record.sent, sent_before=True)
-        return attrs.evolve(known, settled=_from_journal(known, record.outcome) or row.settled)
+        row.in_journal, row.marked, row.sent_before = True, record.sent, True
+        row.settled = _from_journal(row, record.outcome) or row.settled
+        return row
 
     def _other(self, why: str) -> JournalError:
         return JournalError(f"{self._journal.path}: the journal is of another input: {why}")
@@ -249,7 +253,8 @@ def _prepare(number: int, request: ClaimRequest, operations: Operations, mint: M
         )
         row = BatchRow(number, request, None)
         error.ref = row.ref
-        return attrs.evolve(row, settled=Rejected(request=request, error=error, ref=row.ref, row=number))
+        row.settled = Rejected(request=request, error=error, ref=row.ref, row=number)
+        return row
 
 
 def _body(row: BatchRow) -> bytes | None:

@@ -142,7 +142,7 @@ class Calls:
 
         return read_page
 
-    async def _run(
+    def _run(
         self,
         attempt: Callable[[], Awaitable[Done[T] | Failure]],
         deadline: float,
@@ -151,8 +151,8 @@ class Calls:
         for_claim: bool = False,
         paid: bool = False,
         reserve: float = 0.0,
-    ) -> Ended[T]:
-        return await run_attempts(
+    ) -> Awaitable[Ended[T]]:
+        return run_attempts(
             attempt,
             policy=self.policy,
             repeatable=repeatable,

@@ -38,7 +38,7 @@ from ._protocol import (
 from ._retry import Ambiguous, Done, Failure, NotSent, Refused, RetryPolicy
 from ._secrets import MaskedStr, scrub, scrub_error, withhold
 from ._tokens import Token, TokenFailure, TokenSource
-from ._validation import check_claim, encode_body, invalid_extras, without_null
+from ._validation import check_claim, encode_body, encode_without_null, invalid_extras
 from ._watch import Watch
 from .errors import APIStatusError, InvalidClaimError
 
@@ -74,6 +74,16 @@ class FoundClaim:
         return cast("Claim", self.model)
 
 
+class _Blank:
+    """A claim of which only the way to the API is asked."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+
+_BLANK = cast("ClaimRequest", _Blank())
+
+
 @attrs.frozen(eq=False)
 class _Answered:
     """An answer, the token that it answers and may echo, and whether one with another token was refused."""
@@ -107,6 +117,11 @@ class Operations:
         self._base_url = base_url
         self._account_id = account_id
         self._headers = headers
+        # Of a claim only the body is its own.
+        built = claim_discounts._get_kwargs(account_id, body=_BLANK)
+        self._claim_url = base_url + built["url"]
+        self._claim_headers = {**headers, **built["headers"]}
+        self._authorized: tuple[Mapping[str, str], Token, Mapping[str, str]] | None = None
         self._policy = policy
         self._clock = clock
         self.claim_requests = 0
@@ -119,29 +134,24 @@ class Operations:
         """
         check_claim(request)
         try:
-            built = claim_discounts._get_kwargs(self._account_id, body=request)
-            body: dict[str, Any] = without_null(built["json"])
+            body, content = encode_without_null(request.to_dict())
             minted = mint is not None and "ref" not in body
             if mint is not None and minted:
                 body["ref"] = mint(body)
-            content = encode_body(body)
+                content = encode_body(body)
         except InvalidClaimError:
             raise
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise invalid_extras() from None
-        return self._to_send(built, body, content, minted=minted)
+        return self._to_send(body, content, minted=minted)
 
     def restore_claim(self, content: bytes, *, minted: bool) -> ClaimToSend:
         """Return the claim whose bytes were made before, to be sent as they are."""
         body: dict[str, Any] = json.loads(content)
-        built = claim_discounts._get_kwargs(self._account_id, body=ClaimRequest.from_dict(body))
-        return self._to_send(built, body, content, minted=minted)
+        return self._to_send(body, content, minted=minted)
 
-    def _to_send(
-        self, built: Mapping[str, Any], body: Mapping[str, Any], content: bytes, *, minted: bool
-    ) -> ClaimToSend:
-        headers = {**self._headers, **built["headers"]}
-        request = EngineRequest("POST", self._base_url + built["url"], headers, content)
+    def _to_send(self, body: Mapping[str, Any], content: bytes, *, minted: bool) -> ClaimToSend:
+        request = EngineRequest("POST", self._claim_url, self._claim_headers, content)
         return ClaimToSend(request, body, body.get("ref"), minted)
 
     async def claim(
@@ -265,14 +275,18 @@ class Operations:
         self, request: EngineRequest, deadline: float, ref: str | None, watch: Watch | None
     ) -> _Answered | Failure:
         """Send with the token of the moment."""
-        token = await self._tokens.get(deadline=deadline)
+        token = self._tokens.at_hand() or await self._tokens.get(deadline=deadline)
         if isinstance(token, TokenFailure):
             error = token.make_error() if token.make_error is not None else None
             if error is not None:
                 error.ref = ref
             return NotSent(token.reason, permanent=token.final, retry_after=token.retry_after, error=error)
-        authorized = attrs.evolve(
-            request, headers={**request.headers, "Authorization": MaskedStr(f"Bearer {token.value}")}
+        authorized = EngineRequest(
+            request.method,
+            request.url,
+            self._authorize(request.headers, token),
+            request.body,
+            request.body_cap,
         )
         if watch is not None:
             # Last, so that nothing lies between a turn and its request.
@@ -296,6 +310,16 @@ class Operations:
             if watch is not None:
                 watch.after_request(status, self._clock() - began)
         return _Answered(response, token)
+
+    def _authorize(self, headers: Mapping[str, str], token: Token) -> Mapping[str, str]:
+        """Return the headers with a token; the last ones are kept, because most requests have the same."""
+        if self._authorized is not None:
+            plain, of, authorized = self._authorized
+            if plain is headers and of is token:
+                return authorized
+        authorized = {**headers, "Authorization": MaskedStr(f"Bearer {token.value}")}
+        self._authorized = headers, token, authorized
+        return authorized
 
     def _failure(
         self, answered: _Answered, *, claim: bool = False, ref: str | None = None

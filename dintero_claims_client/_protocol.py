@@ -65,10 +65,17 @@ def verdict(status: int) -> Verdict:
     return Verdict.AMBIGUOUS
 
 
+_DECODER = json.JSONDecoder()
+
+
 def read_json(body: bytes) -> object:
     """Return the body's JSON value, or `UNREADABLE`; never raises."""
     try:
-        return json.loads(body)
+        try:
+            return _DECODER.decode(body.decode())
+        except ValueError:
+            # It may be UTF-16, or begin with a byte order mark; finding out takes a while.
+            return json.loads(body)
     # RecursionError: nested too deep. ValueError: not JSON, not UTF-8, or an integer of too many digits.
     except (ValueError, RecursionError):
         return UNREADABLE

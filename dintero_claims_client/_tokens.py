@@ -190,6 +190,11 @@ class TokenSource:
         self._closed = False
         self.fetches = 0
 
+    def at_hand(self) -> Token | None:
+        """Return a token that is good and needs no successor yet, if there is one."""
+        token = self._token
+        return token if token is not None and self._clock() < token.refresh_at else None
+
     async def get(self, *, deadline: float) -> Token | TokenFailure:
         """Return a token, waiting for a fetch until the deadline (a reading of the event loop's clock).
 

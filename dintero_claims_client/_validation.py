@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sized
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from ._generated.models.claim_discount import ClaimDiscount
 from ._generated.models.claim_discount_ref import ClaimDiscountRef
 from ._generated.models.claim_request import ClaimRequest
-from ._generated.types import Unset
+from ._generated.types import UNSET, Unset
 from .errors import InvalidClaimError
 
 CUSTOMER_ID_MAX = 255
@@ -69,9 +69,26 @@ def without_null(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
+# Made once: `json.dumps` makes one for every call that wants anything but its defaults.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def encode_body(body: dict[str, Any]) -> bytes:
     """Return the bytes to send; raises `InvalidClaimError` for more than the API could answer with."""
-    encoded = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _limited(_ENCODER.encode(body).encode())
+
+
+def encode_without_null(body: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return a body without null, and its bytes; raises as `encode_body` does."""
+    encoded = _ENCODER.encode(body)
+    # Most bodies have none, and looking through the text is the fastest way to know.
+    if "null" in encoded:
+        body = without_null(body)
+        encoded = _ENCODER.encode(body)
+    return body, _limited(encoded.encode())
+
+
+def _limited(encoded: bytes) -> bytes:
     if len(encoded) > BODY_MAX:
         raise InvalidClaimError(
             "claim", f"must have at most {BODY_MAX} bytes as JSON", f"{len(encoded)} bytes"
@@ -96,7 +113,7 @@ def check_text_argument(name: str, value: object) -> str:
 
 
 def _absent(value: object) -> bool:
-    return value is None or isinstance(value, Unset)
+    return value is None or value is UNSET
 
 
 def _check_text(field: str, value: object, *, empty: bool = False) -> str:
@@ -104,6 +121,8 @@ def _check_text(field: str, value: object, *, empty: bool = False) -> str:
         raise InvalidClaimError(field, "must be text", shape(value))
     if not value and not empty:
         raise InvalidClaimError(field, "must not be empty", shape(value))
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -120,7 +139,7 @@ def _check_purchase_at(value: object) -> None:
     if offset is None:
         # Which zone was meant is not guessed.
         raise InvalidClaimError("purchase_at", "must have a time zone", "a datetime without one")
-    if offset % timedelta(minutes=1):
+    if offset.seconds % 60 or offset.microseconds:
         raise InvalidClaimError(
             "purchase_at", "must have an offset of whole minutes (RFC 3339)", "an offset with seconds"
         )
@@ -133,42 +152,57 @@ def _check_discounts(value: object) -> None:
     if not discounts:
         raise InvalidClaimError("discounts", "must hold at least one discount", shape(discounts))
     for index, discount in enumerate(discounts):
-        field = f"discounts[{index}]"
-        if not isinstance(discount, ClaimDiscount):
-            raise InvalidClaimError(field, "must be a ClaimDiscount", shape(discount))
-        _check_extras(field, discount.additional_properties, ("id", "refs"))
-        if not _absent(discount.id):
-            _check_text(f"{field}.id", discount.id)
-        _check_refs(f"{field}.refs", discount.refs)
+        try:
+            _check_discount(discount)
+        except InvalidClaimError as error:
+            raise _within(f"discounts[{index}]", error) from None
 
 
-def _check_refs(field: str, value: object) -> None:
+def _check_discount(discount: object) -> None:
+    if not isinstance(discount, ClaimDiscount):
+        raise InvalidClaimError("", "must be a ClaimDiscount", shape(discount))
+    if discount.additional_properties:
+        _check_extras(discount.additional_properties, ("id", "refs"))
+    if not _absent(discount.id):
+        _check_text("id", discount.id)
+    value: object = discount.refs
     if _absent(value):
         return
     if not isinstance(value, list):
-        raise InvalidClaimError(field, "must be a list of ClaimDiscountRef", shape(value))
+        raise InvalidClaimError("refs", "must be a list of ClaimDiscountRef", shape(value))
     for index, ref in enumerate(cast("list[object]", value)):
-        item = f"{field}[{index}]"
-        if not isinstance(ref, ClaimDiscountRef):
-            raise InvalidClaimError(item, "must be a ClaimDiscountRef", shape(ref))
-        _check_extras(item, ref.additional_properties, ("id", "amount", "usage"))
-        if not _absent(ref.id):
-            _check_text(f"{item}.id", ref.id)
-        for name, number in (("amount", ref.amount), ("usage", ref.usage)):
-            if not _absent(number):
-                _check_integer(f"{item}.{name}", number)
+        try:
+            _check_ref(ref)
+        except InvalidClaimError as error:
+            raise _within(f"refs[{index}]", error) from None
 
 
-def _check_extras(field: str, extras: object, known: tuple[str, ...]) -> None:
+def _check_ref(ref: object) -> None:
+    if not isinstance(ref, ClaimDiscountRef):
+        raise InvalidClaimError("", "must be a ClaimDiscountRef", shape(ref))
+    if ref.additional_properties:
+        _check_extras(ref.additional_properties, ("id", "amount", "usage"))
+    if not _absent(ref.id):
+        _check_text("id", ref.id)
+    if not _absent(ref.amount):
+        _check_integer("amount", ref.amount)
+    if not _absent(ref.usage):
+        _check_integer("usage", ref.usage)
+
+
+def _within(place: str, error: InvalidClaimError) -> InvalidClaimError:
+    """Return an error that names its field from further out; names are made only where there is one."""
+    return InvalidClaimError(f"{place}.{error.field}" if error.field else place, error.rule, error.shape)
+
+
+def _check_extras(extras: object, known: tuple[str, ...]) -> None:
     """Check the names of additional fields: as one of those a known field would get past its rules."""
     names = cast("dict[object, object]", extras) if isinstance(extras, dict) else {}
     for name in names:
         if not isinstance(name, str):
-            raise InvalidClaimError(field, "must have additional fields whose names are text", shape(name))
+            raise InvalidClaimError("", "must have additional fields whose names are text", shape(name))
         if name in known:
-            raise InvalidClaimError(
-                f"{field}.{name}", "must be set as an attribute", "an additional field of this name"
-            )
+            raise InvalidClaimError(name, "must be set as an attribute", "an additional field of this name")
 
 
 def _check_integer(field: str, value: object) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: a million claims against random faults, a batch of a tenth of them, one that
 # is killed 200 times, the same on a caller's httpx client, many arbitrary answers, the demonstration with many seeds,
-# how well deadlines are kept, the comparison, and what a journal costs.
+# how well deadlines are kept, the comparison of policies, and that of speed.
 # Usage: scripts/nightly.sh [CLAIMS] [SEEDS]
 set -euo pipefail
 unset CDPATH
@@ -25,4 +25,4 @@ for rate in 0.1 0.3; do
 done
 .venv/bin/python benchmarks/deadlines.py
 .venv/bin/python benchmarks/reliability.py
-.venv/bin/python benchmarks/batch.py
+./scripts/bench.sh

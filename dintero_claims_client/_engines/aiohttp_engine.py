@@ -12,8 +12,8 @@ from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from yarl import URL
 
+from .aiohttp_direct import NO_TIMEOUT, DirectPost, Received, parsed
 from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
 
 if TYPE_CHECKING:
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+HANDSHAKES = 16
+"""TLS handshakes at once. Each takes a millisecond of the event loop: hundreds at once would hold it up, and
+time each other out."""
 
 
 class _TrackedBody(aiohttp.BytesPayload):
-    """A body that remembers whether any of it was handed to the connection.
+    """A body that says when it is handed to the connection."""
 
-    Without its body a claim cannot be executed, so until then it counts as not sent.
-    """
-
-    started = False
+    def __init__(self, body: bytes, received: Received) -> None:
+        super().__init__(body)
+        self._received = received
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self.started = True
+        self._received.sent = True
         await super().write_with_length(writer, content_length)
 
 
@@ -48,6 +50,7 @@ class _Connector(aiohttp.TCPConnector):
         # One parameter that is not used here has an incomplete type.
         super().__init__(limit=limit, keepalive_timeout=keepalive_timeout, ssl=ssl)  # pyright: ignore[reportUnknownMemberType]
         self._used: WeakSet[object] = WeakSet()
+        self._handshakes = asyncio.Semaphore(HANDSHAKES)
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -58,10 +61,32 @@ class _Connector(aiohttp.TCPConnector):
             # A new one may have something to read that is not an answer: the tickets of TLS.
             if protocol not in self._used:
                 self._used.add(protocol)
-                return connection
+                try:
+                    await _turns()
+                    if not protocol.should_close:
+                        return connection
+                except BaseException:
+                    connection.close()
+                    raise
+                connection.close()
+                raise RequestNotSent("something came before the request was sent")
             if not protocol.should_close and not _is_readable(connection.transport):
                 return connection
             connection.close()
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        if not req.is_ssl():
+            return await super()._create_connection(req, traces, timeout)
+        async with self._handshakes:
+            return await super()._create_connection(req, traces, timeout)
+
+
+async def _turns() -> None:
+    """Let the event loop take in what has come on a new connection: it hands that over a turn later."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 def _is_readable(transport: asyncio.Transport | None) -> bool:
@@ -123,82 +148,86 @@ class AiohttpEngine:
             response_class=_Response,
             cookie_jar=aiohttp.DummyCookieJar(),
             # The deadline is kept here, for every phase alike.
-            timeout=_NO_TIMEOUT,
+            timeout=NO_TIMEOUT,
             # Inflating is capped here; aiohttp inflates whatever comes.
             auto_decompress=False,
         )
+        self._direct = DirectPost(self._connector, self._session)
 
     async def send(self, request: EngineRequest, *, deadline: float) -> EngineResponse:
         """See `Engine.send`."""
         if self._is_closed():
             raise RequestNotSent("the client was closed", permanent=True)
-        body = None if request.body is None else _TrackedBody(request.body)
+        received = Received()
         try:
-            url = URL(request.url, encoded=True)
             async with asyncio.timeout_at(deadline):
-                # The cast says what `response_class` does.
-                response = cast(
-                    "_Response",
-                    await self._session.request(
-                        request.method,
-                        url,
-                        data=body,
-                        headers=request.headers,
-                        allow_redirects=False,
-                        proxy=self._proxy or self._environment_proxy(url),
-                    ),
-                )
+                proxy = self._proxy or self._environment_proxy(request.url)
+                if proxy is None and request.method == "POST":
+                    await self._direct.exchange(request, received)
+                else:
+                    await self._exchange(request, proxy, received)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._is_closed() and task is not None and not task.cancelling():
-                # Closing a pool cancels those that wait in it for a connection.
-                raise _verdict(aiohttp.ClientConnectionError(), sent=_is_sent(body)) from None
+            if not self._is_closed() or task is None or task.cancelling():
+                raise
+            # Closing a pool cancels those that wait in it for a connection.
+            if received.status is None:
+                raise _verdict(aiohttp.ClientConnectionError(), sent=received.sent) from None
+        except (RequestNotSent, RequestMaybeSent):
             raise
         except Exception as error:  # noqa: BLE001 - whatever fails here, the claim may be taken
-            raise _verdict(error, sent=_is_sent(body)) from None
-        if not _is_sent(body):
+            # Once the status is known, that says more than how the body broke off.
+            if received.status is None:
+                raise _verdict(error, sent=received.sent) from None
+        encoding, cap = received.headers.get("Content-Encoding", ""), request.body_cap
+        content, inflated = inflate(bytes(received.content[:cap]), encoding, cap)
+        return EngineResponse(
+            status=cast("int", received.status),
+            headers=received.headers,
+            body=content,
+            complete=received.whole and inflated,
+            drop=received.drop,
+        )
+
+    async def _exchange(self, request: EngineRequest, proxy: str | None, received: Received) -> None:
+        """Send over aiohttp's session: what needs a proxy, and what has no body."""
+        body = None if request.body is None else _TrackedBody(request.body, received)
+        # Without a body it is not told apart.
+        received.sent = body is None
+        # The cast says what `response_class` does.
+        response = cast(
+            "_Response",
+            await self._session.request(
+                request.method,
+                parsed(request.url),
+                data=body,
+                headers=request.headers,
+                allow_redirects=False,
+                proxy=proxy,
+            ),
+        )
+        received.transport = response.transport
+        if not received.sent:
             # It came before there was a question.
             response.close()
             raise RequestNotSent("an answer came before the request was sent")
         if response.early and 200 <= response.status <= 299:
             raise RequestMaybeSent("an answer came before the request was sent")
-        answer, whole = await self._read(response, request.body_cap, deadline)
-        content, inflated = inflate(answer, response.headers.get("Content-Encoding", ""), request.body_cap)
-
-        async def drop() -> None:
-            if response.transport is not None:
-                response.transport.abort()
-
-        return EngineResponse(
-            status=response.status,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=content,
-            complete=whole and inflated,
-            drop=drop,
-        )
-
-    async def _read(self, response: _Response, cap: int, deadline: float) -> tuple[bytes, bool]:
-        """Return what came of the body, and whether that is all of it."""
-        content, answer, whole = response.content, bytearray(), False
+        received.status, received.headers = response.status, response.headers
         try:
-            async with asyncio.timeout_at(deadline):
-                while len(answer) <= cap and (chunk := await content.readany()):
-                    answer += chunk
-                whole = len(answer) <= cap
-        except Exception:  # noqa: BLE001 - the status is known, and says more than how the body broke off
-            whole = False
+            await received.read(response.content, request.body_cap)
         finally:
             # aiohttp keeps the connection of a 101 with the answer.
-            if not whole or not response.closed:
+            if not received.whole or not response.closed:
                 response.close()
-        return bytes(answer[:cap]), whole
 
     def _is_closed(self) -> bool:
         return self._session.closed
 
-    def _environment_proxy(self, url: URL) -> str | None:
+    def _environment_proxy(self, address: str) -> str | None:
         if not self._environment_proxies:
             return None
+        url = parsed(address)
         origin = (url.scheme, url.host)
         if origin not in self._proxies:
             proxy = self._environment_proxies.get(url.scheme)
@@ -234,11 +263,6 @@ def _close_in_background(loop: asyncio.AbstractEventLoop, session: aiohttp.Clien
 
 _closing: set[asyncio.Task[None]] = set()
 """Keeps the tasks alive; the event loop holds only weak references to them."""
-
-
-def _is_sent(body: _TrackedBody | None) -> bool:
-    """Say whether a request may have left; one without a body is not told apart."""
-    return body is None or body.started
 
 
 def _verdict(error: Exception, *, sent: bool) -> RequestNotSent | RequestMaybeSent:

@@ -28,7 +28,7 @@ class EngineRequest:
 
 @attrs.frozen(eq=False)
 class EngineResponse:
-    """What came back. Header names are lower-case.
+    """What came back. Headers are looked up by their names in lower case.
 
     `complete` is False where the body broke off, grew over the cap, or could not be inflated; `body` is
     then what there was. `drop` closes the connection that the answer came on, so that nobody else is

@@ -97,7 +97,7 @@ class HttpxEngine:
 
         return EngineResponse(
             status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
+            headers=response.headers,
             body=content,
             complete=whole and inflated,
             drop=drop,

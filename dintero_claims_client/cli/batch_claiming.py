@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -48,6 +49,10 @@ class BatchClaiming:
 
     async def run(self) -> None:
         """Claim what has no outcome; raises what ends the batch before its time, but for signals."""
+        with _rare_collections():
+            await self._run()
+
+    async def _run(self) -> None:
         options = self._options
         async with Journal.of(self._store, self._path) as journal, self._client:
             batch = self._client.resume(
@@ -133,6 +138,19 @@ class BatchClaiming:
             for one in STOPPING:
                 with suppress(NotImplementedError):  # Windows
                     loop.remove_signal_handler(one)
+
+
+@contextmanager
+def _rare_collections() -> Generator[None, None, None]:
+    """Let Python look for cyclic garbage less often: with hundreds in flight it takes a tenth of the CPU."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 class _DrainedError(Exception):

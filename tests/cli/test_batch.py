@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import pty
@@ -220,6 +221,23 @@ def test_a_batch_for_machines(run, api, write):
         "resume": None,
         "exit_code": 0,
     }
+
+
+def test_garbage_is_collected_as_before(run, api, write, monkeypatch):
+    """While a batch runs garbage is collected rarely, and as before when it has ended."""
+    before, during = (gc.get_threshold(), gc.get_freeze_count()), []
+    batch_run = batch_claiming.BatchClaiming._run
+
+    async def watched(self):
+        during.append((gc.get_threshold(), gc.get_freeze_count()))
+        await batch_run(self)
+
+    monkeypatch.setattr(batch_claiming.BatchClaiming, "_run", watched)
+    assert run("batch", "run", write(claim(1))).code == 0
+    ((thresholds, frozen),) = during
+    assert thresholds[0] >= 10_000
+    assert frozen > 1000
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
 def test_the_same_command_again(run, api, write):

@@ -11,6 +11,7 @@ import ssl
 import zlib
 from contextlib import asynccontextmanager
 
+import aiohttp
 import attrs
 import httpx
 import httpx2
@@ -19,10 +20,20 @@ import trustme
 from support.fake_server import CLOSE, HANG, RESET, Answer, FakeServer
 
 from dintero_claims_client._engines import aiohttp_engine, make_engine
+from dintero_claims_client._engines.aiohttp_direct import Received
 from dintero_claims_client._engines.base import EngineRequest, RequestMaybeSent, RequestNotSent, inflate
 from dintero_claims_client._secrets import MaskedStr
 
 CA = trustme.CA()
+
+SESSION = "aiohttp, by its session"
+"""As the default engine sends what needs a proxy, and what has no body."""
+
+
+@pytest.fixture(params=["aiohttp", SESSION, "httpx", "httpx2"])
+def engine(request):
+    """Return each engine in turn."""
+    return request.param
 
 
 def _server_tls():
@@ -44,6 +55,8 @@ async def _engine(name, *, ssl_context=None, proxy=None, max_connections=10):
         engine = make_engine(
             None, max_connections=max_connections, ssl_context=ssl_context, proxy=proxy, trust_env=False
         )
+        if name == SESSION:
+            engine._direct.exchange = lambda request, received: engine._exchange(request, None, received)
         try:
             yield engine
         finally:
@@ -159,7 +172,15 @@ async def test_what_comes_on_an_idle_connection_is_no_answer(engine, stray, read
             writer.close()
 
 
-async def test_an_answer_before_the_request_is_none(server):
+@pytest.mark.parametrize(
+    ("engine", "early"),
+    [
+        ("aiohttp", "on the connection"),
+        (SESSION, "on the connection"),
+        (SESSION, "while it is written"),
+    ],
+)
+async def test_an_answer_before_the_request_is_none(server, engine, early):
     """What a server says before it has been asked is not an answer, and the request was not sent."""
 
     async def shout(reader, writer):
@@ -174,11 +195,24 @@ async def test_an_answer_before_the_request_is_none(server):
         async def write_with_length(self, writer, content_length):
             await asyncio.Event().wait()
 
+    connect = aiohttp.TCPConnector.connect
+
+    async def late(self, req, traces, timeout):
+        # Until the answer is at hand, but for the turns in which the event loop takes it in.
+        connection = await connect(self, req, traces, timeout)
+        while not aiohttp_engine._is_readable(connection.transport):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0)
+        return connection
+
     listener = await asyncio.start_server(shout, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aiohttp_engine, "_TrackedBody", Early)
-        async with listener, _engine("aiohttp") as sender:
+    async with listener, _engine(engine) as sender:
+        with pytest.MonkeyPatch.context() as patch:
+            if early == "while it is written":
+                patch.setattr(aiohttp_engine, "_TrackedBody", Early)
+                patch.setattr(aiohttp_engine, "_turns", lambda: asyncio.sleep(0))
+            else:
+                patch.setattr(aiohttp.TCPConnector, "connect", late)
             with pytest.raises(RequestNotSent, match="before the request"):
                 await _send(sender, EngineRequest("POST", url, {}, b"{}"))
 
@@ -415,7 +449,7 @@ async def test_switching_protocols_leaves_nothing_open(engine, server):
             response = await _send(sender, _request(server), 1)
         except RequestMaybeSent:
             # httpcore takes it for no answer at all.
-            assert engine != "aiohttp"
+            assert "aiohttp" not in engine
         else:
             assert response.status == 101
         await server.until(lambda: not server.open_now)
@@ -433,16 +467,17 @@ async def test_an_endless_body_is_left(engine, server):
 
 async def test_the_mark_is_set_before_the_first_byte():
     """A body counts as sent from before its first byte is handed over, so that no failure comes before it."""
-    body = aiohttp_engine._TrackedBody(b"x")
+    received = Received()
+    body = aiohttp_engine._TrackedBody(b"x", received)
 
     class Writer:
         async def write(self, chunk):
             raise ConnectionResetError
 
-    assert not body.started
+    assert not received.sent
     with pytest.raises(ConnectionResetError):
         await body.write_with_length(Writer(), None)
-    assert body.started
+    assert received.sent
 
 
 async def test_no_cookies(server):
@@ -572,3 +607,35 @@ async def test_idle_connections_are_dropped_before_servers_drop_theirs(server):
 def test_inflate(body, encoding, expected):
     """A body is inflated up to the cap, and said to be whole only if it is."""
     assert expected == inflate(body, encoding, 10)
+
+
+async def test_few_tls_handshakes_at_once():
+    """At most 16 connections are in their TLS handshake; the others wait for one of these to end."""
+    writers, enough = [], asyncio.Event()
+
+    async def stall(reader, writer):
+        writers.append(writer)
+        await reader.read(1)
+        if len(writers) == 16 or len(writers) == 20:
+            enough.set()
+        await asyncio.Event().wait()
+
+    listener = await asyncio.start_server(stall, "127.0.0.1", 0)
+    request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
+    async with listener, _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
+        calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(20)]
+        await enough.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(writers) == 16
+        enough.clear()
+        for writer in writers[:4]:
+            writer.transport.abort()
+        await enough.wait()
+        assert len(writers) == 20
+        for call in calls:
+            call.cancel()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(one, RequestNotSent) for one in done) == 4
+        for writer in writers:
+            writer.transport.abort()
