@@ -54,8 +54,8 @@ def _ideal(width: int) -> Callable[[Results], float | None]:
 
 def _kept(*, tls: bool = False, delay: int = 0) -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
-        with_journal = results.of("journal", "batch", 500, tls=tls, delay=delay)
-        without = results.of("no journal", "batch", 500, tls=tls, delay=delay)
+        with_journal = results.of("journal", "batch", 500, tls=tls, delay=delay, rows=30_000)
+        without = results.of("no journal", "batch", 500, tls=tls, delay=delay, rows=30_000)
         if with_journal is None or without is None:
             return None
         return with_journal["per_second"] / without["per_second"]
