@@ -134,7 +134,7 @@ class Operations:
         """
         check_claim(request)
         try:
-            body, content = encode_without_null(request.to_dict())
+            body, content = encode_without_null(request.to_dict(), has_extras=_has_extras(request))
             minted = mint is not None and "ref" not in body
             if mint is not None and minted:
                 body["ref"] = mint(body)
@@ -346,6 +346,15 @@ class Operations:
                 )
             case said:
                 return Refused(error, again=said is Verdict.THROTTLED, replayed=answered.replayed)
+
+
+def _has_extras(request: ClaimRequest) -> bool:
+    """Say whether a checked claim has fields that the models do not know, which are the caller's objects."""
+    return any(
+        discount.additional_properties
+        or (isinstance(discount.refs, list) and any(ref.additional_properties for ref in discount.refs))
+        for discount in request.discounts
+    )
 
 
 def make_claim(raw: Mapping[str, Any]) -> Claim | None:

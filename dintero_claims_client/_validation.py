@@ -78,11 +78,14 @@ def encode_body(body: dict[str, Any]) -> bytes:
     return _limited(_ENCODER.encode(body).encode())
 
 
-def encode_without_null(body: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Return a body without null, and its bytes; raises as `encode_body` does."""
+def encode_without_null(body: dict[str, Any], *, has_extras: bool) -> tuple[dict[str, Any], bytes]:
+    """Return a body without null, and its bytes; raises as `encode_body` does.
+
+    `has_extras` where it holds objects of the caller, who may change them later.
+    """
     encoded = _ENCODER.encode(body)
     # Most bodies have none, and looking through the text is the fastest way to know.
-    if "null" in encoded:
+    if has_extras or "null" in encoded:
         body = without_null(body)
         encoded = _ENCODER.encode(body)
     return body, _limited(encoded.encode())

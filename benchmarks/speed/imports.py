@@ -16,8 +16,8 @@ began = time.perf_counter()
 print(json.dumps([(time.perf_counter() - began) * 1000, sorted(sys.modules)]))
 """
 _UNWANTED = (
-    "dintero_claims_client.cli", "dintero_claims_client.sandbox", "pytest", "respx", "rich", "cyclopts",
-    "starlette", "uvicorn", "jsonschema_rs", "yaml", "openapi_python_client",
+    "dintero_claims_client.cli.", "dintero_claims_client.sandbox.", "pytest.", "respx.", "rich.", "cyclopts.",
+    "starlette.", "uvicorn.", "jsonschema_rs.", "yaml.", "openapi_python_client.",
 )  # fmt: skip
 
 
@@ -30,8 +30,9 @@ def import_ms(rounds: int) -> float:
 
 def unwanted() -> list[str]:
     """Return what is imported with the library and must not be."""
-    _, modules = _timed("", "import dintero_claims_client")
-    return [name for name in modules if name.startswith(_UNWANTED)]
+    _, before = _timed("", _LIBRARIES)
+    _, after = _timed("", f"{_LIBRARIES}\nimport dintero_claims_client")
+    return [name for name in after if name not in before and f"{name}.".startswith(_UNWANTED)]
 
 
 def _timed(before: str, what: str) -> tuple[float, list[str]]:

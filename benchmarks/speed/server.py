@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -53,10 +54,9 @@ _NGINX = """
 {modules}
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 16384; multi_accept on; }}
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
     access_log off;
     keepalive_timeout 300s;
@@ -138,7 +138,11 @@ def _start_nginx(
     )
     configuration = folder / "nginx.conf"
     modules = f"load_module {_ECHO};"
-    configuration.write_text(_NGINX.format(folder=folder, modules=modules, servers=servers))
+    # Of connections no more than the system allows files.
+    connections = min(16_384, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 64)
+    configuration.write_text(
+        _NGINX.format(folder=folder, modules=modules, servers=servers, connections=connections)
+    )
     version = subprocess.run(
         ["nginx", "-v"],  # noqa: S607 - the one that is installed
         capture_output=True,

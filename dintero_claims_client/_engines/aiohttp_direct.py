@@ -57,6 +57,12 @@ class _Target(aiohttp.ClientRequest):
         return super().connection_key
 
 
+def unsent(transport: asyncio.Transport) -> int:
+    """Return how many bytes wait to be sent, also where TLS has encrypted them already."""
+    raw = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.get_write_buffer_size() + (0 if raw is None else raw.get_write_buffer_size())
+
+
 class DirectPost:
     """Posts on the connections of a pool, many at once, on one event loop."""
 
@@ -72,8 +78,8 @@ class DirectPost:
         connection = await self._connector.connect(self._target(request.url), [], NO_TIMEOUT)
         try:
             protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None:
-                # It was lost since it was handed out.
+            if protocol is None or transport is None or transport.is_closing():
+                # It was lost since it was handed out, and nothing can be written to it.
                 raise aiohttp.ServerDisconnectedError
             received.transport = transport
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
@@ -84,7 +90,7 @@ class DirectPost:
                 message, content = await protocol.read()
                 if not 100 <= message.code <= 199 or message.code == 101:
                     break
-            early = transport.get_write_buffer_size() > 0
+            early = unsent(transport) > 0
             if early:
                 # The rest is not sent: the server could execute what it has refused.
                 transport.abort()
@@ -97,6 +103,9 @@ class DirectPost:
             if received.whole:
                 connection.release()
             else:
+                # Closing alone would still send what is left of a request that is given up.
+                if received.transport is not None:
+                    received.transport.abort()
                 connection.close()
 
     def _target(self, url: str) -> _Target:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from .aiohttp_direct import NO_TIMEOUT, DirectPost, Received, parsed
+from .aiohttp_direct import NO_TIMEOUT, DirectPost, Received, parsed, unsent
 from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
 
 if TYPE_CHECKING:
@@ -23,8 +23,21 @@ if TYPE_CHECKING:
 
 
 HANDSHAKES = 16
-"""TLS handshakes at once. Each takes a millisecond of the event loop: hundreds at once would hold it up, and
-time each other out."""
+HANDSHAKE_SECONDS = 0.25
+"""TLS handshakes at once, and how long one counts. Each takes a millisecond of the event loop: hundreds at
+once would hold it up, and time each other out."""
+
+
+class _Permit:
+    """One of a semaphore's, given back once."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+
+    def release(self) -> None:
+        semaphore, self._semaphore = self._semaphore, None
+        if semaphore is not None:
+            semaphore.release()
 
 
 class _TrackedBody(aiohttp.BytesPayload):
@@ -63,7 +76,8 @@ class _Connector(aiohttp.TCPConnector):
                 self._used.add(protocol)
                 try:
                     await _turns()
-                    if not protocol.should_close:
+                    transport = connection.transport
+                    if not protocol.should_close and transport is not None and not transport.is_closing():
                         return connection
                 except BaseException:
                     connection.close()
@@ -79,8 +93,17 @@ class _Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         if not req.is_ssl():
             return await super()._create_connection(req, traces, timeout)
-        async with self._handshakes:
+        await self._handshakes.acquire()
+        permit = _Permit(self._handshakes)
+        # A handshake that takes long waits for the network, and must not keep others from theirs.
+        timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, permit.release)
+        try:
+            if self._closed:
+                raise aiohttp.ClientConnectionError("the pool is closed")
             return await super()._create_connection(req, traces, timeout)
+        finally:
+            timer.cancel()
+            permit.release()
 
 
 async def _turns() -> None:
@@ -114,7 +137,7 @@ class _Response(aiohttp.ClientResponse):
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         self.transport = connection.transport
         response = await super().start(connection)
-        if self.transport is not None and self.transport.get_write_buffer_size():
+        if self.transport is not None and unsent(self.transport):
             self.early = True
             self.transport.abort()
         return response
@@ -219,6 +242,8 @@ class AiohttpEngine:
         finally:
             # aiohttp keeps the connection of a 101 with the answer.
             if not received.whole or not response.closed:
+                if not received.whole and received.transport is not None:
+                    received.transport.abort()
                 response.close()
 
     def _is_closed(self) -> bool:

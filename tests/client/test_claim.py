@@ -734,3 +734,14 @@ async def test_a_look_for_which_no_time_is_left_is_not_paid_for(engine, server, 
     with pytest.raises(OutcomeUnknownError):
         await client.claim(make_request("order-1"), timeout=1)
     assert (client.stats().retries_left, len(server.reads)) == (500, 0)
+
+
+async def test_what_is_compared_is_what_was_sent(make_client, make_request):
+    """Additional fields are the caller's objects: changing them later changes no claim under way."""
+    client = await make_client()
+    request, extra = make_request("order-1"), {"shelf": {"row": 1}}
+    request.discounts[0].additional_properties = extra
+    claim = client._open().operations.prepare_claim(request, mint=None)
+    extra["shelf"]["row"] = 2
+    assert json.loads(claim.request.body) == claim.body
+    assert claim.body["discounts"][0]["shelf"] == {"row": 1}

@@ -395,8 +395,10 @@ async def test_a_body_that_stalls(engine, server):
     assert loop.time() - began >= 1
 
 
+@pytest.mark.parametrize("engine", ["aiohttp", SESSION])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("status", [200, 413])
-async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, status):
+async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, engine, status, tls):
     """After an answer before the whole request the rest is not sent, so that it cannot be executed."""
     loop = asyncio.get_running_loop()
     connect = loop.sock_connect
@@ -425,10 +427,12 @@ async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, status
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     listening.bind(("127.0.0.1", 0))
-    server = await asyncio.start_server(serve, sock=listening, limit=1024)
+    context = _server_tls() if tls else None
+    server = await asyncio.start_server(serve, sock=listening, limit=1024, ssl=context)
     size = 500_000
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    async with server, _engine("aiohttp") as sender, asyncio.timeout(30):
+    url = f"http{'s' if tls else ''}://localhost:{listening.getsockname()[1]}/"
+    trusted = _client_tls() if tls else None
+    async with server, _engine(engine, ssl_context=trusted) as sender, asyncio.timeout(30):
         deadline = asyncio.get_running_loop().time() + 20
         sending = sender.send(EngineRequest("POST", url, {}, b"x" * size), deadline=deadline)
         if status == 200:
@@ -438,6 +442,46 @@ async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, status
             assert (await sending).status == 413
         await gone.wait()
     assert got < size
+
+
+async def test_the_rest_of_a_request_that_is_given_up_is_not_sent(monkeypatch):
+    """When a call ends while its request is written, what is left of that is not sent afterwards."""
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def with_a_small_buffer(sock, address):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", with_a_small_buffer)
+    began, over, got = asyncio.Event(), asyncio.Event(), 0
+
+    async def serve(reader, writer):
+        nonlocal got
+        await reader.readexactly(3000)
+        began.set()
+        await over.wait()
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                got += len(piece)
+        writer.transport.abort()
+        over.clear()
+        began.set()
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(serve, sock=listening, limit=1024)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    async with server, _engine("aiohttp") as sender, asyncio.timeout(30):
+        call = asyncio.create_task(_send(sender, EngineRequest("POST", url, {}, b"x" * 500_000), 30))
+        await began.wait()
+        began.clear()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        over.set()
+        await began.wait()
+    assert got < 400_000
 
 
 async def test_switching_protocols_leaves_nothing_open(engine, server):
@@ -609,8 +653,9 @@ def test_inflate(body, encoding, expected):
     assert expected == inflate(body, encoding, 10)
 
 
-async def test_few_tls_handshakes_at_once():
+async def test_few_tls_handshakes_at_once(monkeypatch):
     """At most 16 connections are in their TLS handshake; the others wait for one of these to end."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
     writers, enough = [], asyncio.Event()
 
     async def stall(reader, writer):
@@ -637,5 +682,29 @@ async def test_few_tls_handshakes_at_once():
             call.cancel()
         done = await asyncio.gather(*calls, return_exceptions=True)
         assert sum(isinstance(one, RequestNotSent) for one in done) == 4
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
+    """A handshake that takes long counts no more, so that others can begin theirs."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 0.001)
+    writers, enough = [], asyncio.Event()
+
+    async def stall(reader, writer):
+        writers.append(writer)
+        if len(writers) == 40:
+            enough.set()
+        await reader.read()
+
+    listener = await asyncio.start_server(stall, "127.0.0.1", 0)
+    request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
+    async with listener, asyncio.timeout(60):
+        async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
+            calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(40)]
+            await enough.wait()
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()
