@@ -105,10 +105,7 @@ async def generated_httpx(
     base_url: str, width: int, context: ssl.SSLContext | None
 ) -> AsyncIterator[MakeClaim]:
     """Give the generated client on httpx, with a pool as large as the concurrency."""
-    limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
-    async with httpx.AsyncClient(
-        base_url=base_url, limits=limits, verify=context or True, timeout=120, headers=_BEARER
-    ) as client:
+    async with _pooled(httpx, base_url, width, context) as client:
         yield _generated(client, base_url)
 
 
@@ -117,11 +114,23 @@ async def generated_httpx2(
     base_url: str, width: int, context: ssl.SSLContext | None
 ) -> AsyncIterator[MakeClaim]:
     """Give the same on httpx2."""
-    limits = httpx2.Limits(max_connections=width, max_keepalive_connections=width)
-    async with httpx2.AsyncClient(
-        base_url=base_url, limits=limits, verify=context or True, timeout=120, headers=_BEARER
-    ) as client:
+    async with _pooled(httpx2, base_url, width, context) as client:
         yield _generated(client, base_url)
+
+
+def _pooled(
+    module: Any,  # noqa: ANN401 - httpx or httpx2, whose classes are each its own
+    base_url: str,
+    width: int,
+    context: ssl.SSLContext | None,
+) -> Any:  # noqa: ANN401 - as above
+    return module.AsyncClient(
+        base_url=base_url,
+        limits=module.Limits(max_connections=width, max_keepalive_connections=width),
+        verify=context or True,
+        timeout=120,
+        headers=_BEARER,
+    )
 
 
 def _generated(http_client: Any, base_url: str) -> MakeClaim:  # noqa: ANN401 - any of four
@@ -141,7 +150,7 @@ def _generated(http_client: Any, base_url: str) -> MakeClaim:  # noqa: ANN401 - 
 async def plain_aiohttp(
     base_url: str, width: int, context: ssl.SSLContext | None
 ) -> AsyncIterator[MakeClaim]:
-    """Aiohttp as one writes it by hand."""
+    """Give aiohttp as one writes it by hand."""
     connector = aiohttp.TCPConnector(limit=width, ssl=context or True)
     async with aiohttp.ClientSession(connector=connector, headers=_BEARER) as session:
 

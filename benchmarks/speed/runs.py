@@ -118,6 +118,7 @@ def threads(run: Run) -> Figures:
     figures: Figures = {}
 
     def watch() -> None:
+        # Until all threads have their connections; then for the time that is measured.
         time.sleep(run.seconds / 5 + 1)
         meter.begin()
         time.sleep(run.seconds)
@@ -150,6 +151,7 @@ async def opened(run: Run) -> Figures:
     async def tick() -> None:
         while True:
             due = loop.time() + 0.001
+            # How much longer this takes is what is measured.
             await asyncio.sleep(0.001)
             if counting:
                 lags.append(loop.time() - due)

@@ -150,7 +150,7 @@ def _start_nginx(
         check=True,
     ).stderr.strip()
     process = subprocess.Popen(  # noqa: S603 - our own configuration
-        ["nginx", "-c", str(configuration), "-p", str(folder), "-e", "stderr"],  # noqa: S607
+        ["nginx", "-c", str(configuration), "-p", str(folder), "-e", "stderr"],  # noqa: S607 - as above
     )
     pin(core, process.pid)
     return version.removeprefix("nginx version: "), [process]
@@ -163,7 +163,7 @@ def _start_granian(
     for (delay, tls), port in ports.items():
         ssl = ["--ssl-certificate", str(folder / "server.pem"), "--ssl-keyfile", str(folder / "server.key")]
         processes.append(
-            subprocess.Popen(  # noqa: S603 - this file
+            subprocess.Popen(  # noqa: S603 - our own app, below
                 [
                     sys.executable, "-m", "granian", "--interface", "rsgi", "--host", "127.0.0.1",
                     "--port", str(port), "--http", "1", "--no-ws", "--backlog", "16384", "--no-log",
@@ -213,6 +213,7 @@ def _wait_for(port: int) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
+            # It says nowhere that it is ready.
             time.sleep(0.05)
         else:
             return

@@ -118,12 +118,10 @@ def test_a_row_that_cannot_be_read(bad, reason):
     found = reasons(results)
     assert found.pop(3) == reason
     assert list(found) == lines_of_ref
+    same = "line 3 cannot be read, and may be of the same ref"
     # Where no cell can be made out, it is the row before that it may go on with.
-    assert set(found.values()) <= {
-        "line 3 cannot be read, and may be of the same ref",
-        "line 3 cannot be read, and may go on with it",
-        "line 2, of the same ref, is bad",
-    }
+    before = "line 3 cannot be read, and may go on with it" if "\r" in bad else same
+    assert list(found.values()) == [before, same]
     assert len(found) == 2
 
 
@@ -383,8 +381,8 @@ def test_a_quote_within_a_cell_where_a_row_is_divided(size, quote):
     """A quote within a cell opens nothing wherever the parts of a row are divided, and nor does the end."""
     bad = "x" * size + quote
     assert outline(read_csv(f"{bad},y", row("s"))) == ([3], [2])
-    # What is longer than a cell can be may go on with the row before.
-    assert outline(read_csv(row("s"), bad)) in (([2], [3]), ([], [2, 3]))
+    # Of what is longer than a row can be no cell is made out, so that it may go on with the row before.
+    assert outline(read_csv(row("s"), bad)) == (([2], [3]) if len(bad) <= ROW_MAX else ([], [2, 3]))
 
 
 def test_a_byte_order_mark_within_the_input():

@@ -395,20 +395,27 @@ async def test_a_body_that_stalls(engine, server):
     assert loop.time() - began >= 1
 
 
+def _small_buffers(monkeypatch):
+    """Return a socket to listen on; the kernel takes little of what is sent to it at once."""
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def with_a_small_buffer(sock, address):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", with_a_small_buffer)
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    return listening
+
+
 @pytest.mark.parametrize("engine", ["aiohttp", SESSION])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("status", [200, 413])
 async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, engine, status, tls):
     """After an answer before the whole request the rest is not sent, so that it cannot be executed."""
-    loop = asyncio.get_running_loop()
-    connect = loop.sock_connect
-
-    async def with_a_small_buffer(sock, address):
-        # Else the kernel would take all of it at once.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        await connect(sock, address)
-
-    monkeypatch.setattr(loop, "sock_connect", with_a_small_buffer)
     got = 0
     gone = asyncio.Event()
 
@@ -424,9 +431,7 @@ async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, engine
             await writer.wait_closed()
         gone.set()
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listening.bind(("127.0.0.1", 0))
+    listening = _small_buffers(monkeypatch)
     context = _server_tls() if tls else None
     server = await asyncio.start_server(serve, sock=listening, limit=1024, ssl=context)
     size = 500_000
@@ -446,14 +451,6 @@ async def test_an_answer_in_the_middle_of_the_upload_ends_it(monkeypatch, engine
 
 async def test_the_rest_of_a_request_that_is_given_up_is_not_sent(monkeypatch):
     """When a call ends while its request is written, what is left of that is not sent afterwards."""
-    loop = asyncio.get_running_loop()
-    connect = loop.sock_connect
-
-    async def with_a_small_buffer(sock, address):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        await connect(sock, address)
-
-    monkeypatch.setattr(loop, "sock_connect", with_a_small_buffer)
     began, over, got = asyncio.Event(), asyncio.Event(), 0
 
     async def serve(reader, writer):
@@ -468,9 +465,7 @@ async def test_the_rest_of_a_request_that_is_given_up_is_not_sent(monkeypatch):
         over.clear()
         began.set()
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listening.bind(("127.0.0.1", 0))
+    listening = _small_buffers(monkeypatch)
     server = await asyncio.start_server(serve, sock=listening, limit=1024)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     async with server, _engine("aiohttp") as sender, asyncio.timeout(30):
@@ -708,3 +703,27 @@ async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
             await asyncio.gather(*calls, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()
+
+
+async def test_no_handshake_begins_after_closing(monkeypatch):
+    """Who waits for a handshake when the engine is closed opens no connection any more."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
+    writers, enough = [], asyncio.Event()
+
+    async def stall(reader, writer):
+        writers.append(writer)
+        if len(writers) == 16:
+            enough.set()
+        await reader.read()
+
+    listener = await asyncio.start_server(stall, "127.0.0.1", 0)
+    request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
+    async with listener, asyncio.timeout(60):
+        async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
+            calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(30)]
+            await enough.wait()
+        for writer in writers[:]:
+            writer.transport.abort()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(one) for one in done} == {RequestNotSent}
+        assert len(writers) == 16
