@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from ._journal.records import Row as JournalRow
 from ._operations import ClaimToSend, Mint, Operations, make_claim
 from ._validation import encode_body
 from .errors import InvalidClaimError, JournalError
-from .journal import Journal
+from .journal import Journal, WhenWritten
 from .outcomes import (
     Claimed,
     Outcome,
@@ -36,9 +35,9 @@ CHUNK = 500
 class BatchRow:
     """One row: what was given, what is to be sent, and what is known of it already.
 
-    `in_journal` and `marked` where the journal has the row, and the intent to send it, from before.
-    `sent_before` holds for every row of a journal that was used, because power that fails can take its last
-    words with it. `written` is the intent on its way to the disk; nothing is sent before it is there.
+    `in_journal` where the journal has the row; `marked` where it has the intent to send it from before, and
+    `begun` where it has one of this batch. `sent_before` holds for every row of a journal that was used,
+    because power that fails can take its last words with it.
     """
 
     number: int
@@ -48,7 +47,7 @@ class BatchRow:
     in_journal: bool = False
     marked: bool = False
     sent_before: bool = False
-    written: asyncio.Future[None] | None = None
+    begun: bool = False
 
     @property
     def ref(self) -> str | None:
@@ -65,15 +64,17 @@ class BatchRows(Protocol):
     async def next(self) -> BatchRow | None:
         """Return the next row; None at the end. Raises whatever the source raises, and `JournalError`."""
 
-    def begin(self, row: BatchRow) -> BatchRow:
-        """Write down that a row is about to be sent, or that it is not going to be."""
+    def begin(self, row: BatchRow, then: WhenWritten, /) -> None:
+        """Write down that a row is about to be sent; nothing is sent before that is on disk."""
         ...
 
-    async def end(self, row: BatchRow, outcome: Outcome) -> None:
-        """Write down what became of a row; raises `JournalWriteError`."""
+    def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten, /) -> None:
+        """Write down what became of a row; `answer` is what its claim was read from."""
+        ...
 
-    async def leave_open(self, row: BatchRow) -> None:
+    def leave_open(self, row: BatchRow, then: WhenWritten, /) -> None:
         """Write down that a row was not sent after all, and is to be claimed later."""
+        ...
 
 
 class Requests:
@@ -95,15 +96,17 @@ class Requests:
         given = await self._source.next()
         return None if given is None else _prepare(*given, self._operations, self._mint)
 
-    def begin(self, row: BatchRow) -> BatchRow:
+    def begin(self, _row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
-        return row
+        then(None)
 
-    async def end(self, row: BatchRow, outcome: Outcome) -> None:
+    def end(self, _row: BatchRow, _outcome: Outcome, _answer: bytes | None, then: WhenWritten) -> None:
         """See `BatchRows`."""
+        then(None)
 
-    async def leave_open(self, row: BatchRow) -> None:
+    def leave_open(self, _row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
+        then(None)
 
 
 class _Journaled:
@@ -114,40 +117,42 @@ class _Journaled:
         self._operations = operations
         self._known: deque[Record] = deque()
 
-    def begin(self, row: BatchRow) -> BatchRow:
+    def begin(self, row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
-        operations: list[Operation] = []
-        if not row.in_journal:
-            body = _body(row)
-            operations.append(
-                AddRow(
-                    JournalRow(
-                        number=row.number,
-                        ref=row.ref,
-                        minted=row.claim is not None and row.claim.minted,
-                        digest=self._journal.digest(body or b""),
-                        body=body,
-                    )
+        row.begun = True
+        # Also where it was sent before: it may have been refused since, and asked for again.
+        self._journal.write([*self._new(row), MarkSent(row.number)], then)
+
+    def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten) -> None:
+        """See `BatchRows`."""
+        kept = SetOutcome(row.number, _to_journal(outcome, answer))
+        # Together, because a row that has no claim cannot be resumed.
+        self._journal.write([*self._new(row), kept], then)
+
+    def leave_open(self, row: BatchRow, then: WhenWritten) -> None:
+        """See `BatchRows`."""
+        if row.begun and not row.marked:
+            self._journal.write([MarkUnsent(row.number)], then)
+        else:
+            then(None)
+
+    def _new(self, row: BatchRow) -> tuple[Operation, ...]:
+        """Return what adds a row that the journal does not have yet."""
+        if row.in_journal:
+            return ()
+        row.in_journal = True
+        body = _body(row)
+        return (
+            AddRow(
+                JournalRow(
+                    number=row.number,
+                    ref=row.ref,
+                    minted=row.claim is not None and row.claim.minted,
+                    digest=self._journal.digest(body or b""),
+                    body=body,
                 )
-            )
-        if row.settled is None:
-            # Also where it was sent before: it may have been refused since, and asked for again.
-            operations.append(MarkSent(row.number))
-        elif not row.in_journal:
-            # With the row, because one that has no claim cannot be resumed.
-            operations.append(SetOutcome(row.number, _to_journal(row.settled)))
-        if operations:
-            row.written = self._journal.write(operations)
-        return row
-
-    async def end(self, row: BatchRow, outcome: Outcome) -> None:
-        """See `BatchRows`."""
-        await self._journal.write([SetOutcome(row.number, _to_journal(outcome))])
-
-    async def leave_open(self, row: BatchRow) -> None:
-        """See `BatchRows`."""
-        if row.written is not None and not row.marked:
-            await self._journal.write([MarkUnsent(row.number)])
+            ),
+        )
 
 
 class JournaledRequests(_Journaled):
@@ -261,10 +266,10 @@ def _body(row: BatchRow) -> bytes | None:
     return None if row.claim is None else row.claim.request.body
 
 
-def _to_journal(outcome: Outcome) -> JournalOutcome:
+def _to_journal(outcome: Outcome, answer: bytes | None) -> JournalOutcome:
     match outcome:
         case Claimed():
-            return JournalOutcome(Kind.TAKEN, claim_to_json(outcome.claim), outcome.recovered)
+            return JournalOutcome(Kind.TAKEN, claim_to_json(outcome.claim, answer), outcome.recovered)
         case Unknown():
             return JournalOutcome(Kind.UNKNOWN, error_to_json(outcome.error))
         case Rejected(error=InvalidClaimError()):

@@ -1,12 +1,13 @@
-"""What the workers of a batch do: claim rows, so many at once, each exactly once, none stopping another."""
+"""How a batch runs: rows are claimed, so many at once, each exactly once, none stopping another."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
+from typing import cast
 
 import attrs
 
@@ -64,10 +65,14 @@ class BatchSettings:
 
 @attrs.frozen(eq=False)
 class _Ended:
-    """How a row ended; one that is not final stays open in the journal, to be claimed when it is resumed."""
+    """How a row ended; one that is not final stays open in the journal, to be claimed when it is resumed.
+
+    `answer` is what the server said, where that is the claim.
+    """
 
     outcome: Outcome
     is_final: bool = True
+    answer: bytes | None = None
 
 
 class BatchRun:
@@ -97,10 +102,8 @@ class BatchRun:
         self._search = ListSearch(
             calls.pages(lambda: calls.clock() + settings.timeout, settling=True), sleep=calls.sleep
         )
-        self._taking = asyncio.Lock()
-        self._taker: asyncio.Task[None] | None = None
-        """The worker that waits for the source at this moment."""
-        self._taken = 0
+        self._feeder: asyncio.Task[None] | None = None
+        self._source_is_awaited = False
         self._source_is_over = False
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
@@ -112,8 +115,12 @@ class BatchRun:
         self._early: dict[int, Outcome] = {}
         self._given = 0
         self._changed = asyncio.Event()
-        self._workers: list[asyncio.Task[None]] = []
-        self._working = 0
+        self._claiming: dict[int, asyncio.Task[None]] = {}
+        """By the order in which they were taken."""
+        self._open = 0
+        """Rows that were taken and have no outcome yet."""
+        self._is_fed = False
+        self._is_aborted = False
         self._over = asyncio.Event()
 
     @property
@@ -127,127 +134,157 @@ class BatchRun:
         self._stopping.set()
         self.slots.stop()
         self._search.stop()
-        if self._taker is not None and self._taker is not asyncio.current_task():
+        if (
+            self._feeder is not None
+            and self._source_is_awaited
+            and self._feeder is not asyncio.current_task()
+        ):
             # It may wait for a row for ever.
-            self._taker.cancel()
+            self._feeder.cancel()
 
     async def abort(self) -> None:
         """Stop at once, while somebody goes through the outcomes; return when that is over."""
         self.stop()
-        for worker in self._workers:
-            worker.cancel()
+        self._is_aborted = True
+        self._changed.set()
         await self._over.wait()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
-        workers = self._workers
         try:
             rows = await self._make_rows(self)
-            self._working = self._most
-            workers += [asyncio.create_task(self._work(rows)) for _ in range(self._most)]
+            self._feeder = asyncio.create_task(self._feed(rows))
             while True:
                 while self._ready:
                     outcome = self._ready.popleft()
                     self.slots.let_go()
                     yield outcome
-                if not self._working:
+                if self._is_aborted or (self._is_fed and not self._open):
                     break
                 self._changed.clear()
                 await self._changed.wait()
             if self._error is not None:
                 raise self._error
         finally:
-            for worker in workers:
-                worker.cancel()
+            # Rows whose intent is being written are not begun any more.
+            self._is_aborted = True
+            tasks = [task for task in (self._feeder, *self._claiming.values()) if task is not None]
+            for task in tasks:
+                task.cancel()
             try:
-                await asyncio.gather(*workers, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await self._search.aclose()
             finally:
                 self._release_rows(self)
                 self._over.set()
 
-    async def _work(self, rows: BatchRows) -> None:
-        try:
-            while (taken := await self._take(rows)) is not None:
-                order, row, place = taken
-                try:
-                    outcome = await self._go_through(rows, row, place)
-                finally:
-                    if place is not None:
-                        place.leave()
-                self._give(order, outcome)
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError) or not _is_cancelled():
-                # The consumer is to see it. That something inside the source was cancelled is an error too.
-                self._fail(error)
-                return
-            raise
-        finally:
-            self._working -= 1
-            self._changed.set()
+    async def _feed(self, rows: BatchRows) -> None:
+        """Take one row after the other, when there is room for it, and begin it when it has its place.
 
-    async def _take(self, rows: BatchRows) -> tuple[int, BatchRow, Place | None] | None:
-        """Take the next row and its place, when there is room for it; None when there is no row.
-
-        One worker at a time: nothing is read ahead but the row that waits for its place. Without a place
-        the batch was stopped while it waited.
+        Nothing is read ahead but the row that waits for its place.
         """
-        async with self._taking:
-            if self._source_is_over or not await self.slots.hold():
-                return None
-            row = await self._next(rows)
-            if row is None:
-                self.slots.let_go()
-                return None
-            self._taken += 1
-            if row.settled is not None:
-                return self._taken - 1, row if _is_replayed(row.settled) else rows.begin(row), None
-            if self._rate is not None:
-                await self._rate.admit()
-            place = await self.slots.enter()
-            if place is None:
+        taken = 0
+        try:
+            while not self._source_is_over and await self.slots.hold():
+                row = await self._next(rows)
+                if row is None:
+                    self.slots.let_go()
+                    break
+                order, taken = taken, taken + 1
+                self._open += 1
+                if row.settled is not None:
+                    self._end(rows, order, row, _Ended(row.settled))
+                    continue
                 if self._rate is not None:
-                    self._rate.dismiss()
-                return self._taken - 1, row, None
-            # Here, because rows are to be written down in their order.
-            return self._taken - 1, rows.begin(row), place
+                    await self._rate.admit()
+                place = await self.slots.enter()
+                watch = _RowWatch(self.window, self._rate)
+                if place is None:
+                    watch.end()
+                    stopped = NotSentError("the batch was stopped before this was sent", ref=row.ref)
+                    self._end(rows, order, row, self._given_up(row, stopped, _doubt(row)))
+                    continue
+                # Here, because rows are to be written down in their order.
+                rows.begin(row, partial(self._begin, rows, order, row, place, watch))
+        except BaseException as error:  # noqa: BLE001 - the consumer is to see it
+            self._fail_unless_cancelled(error)
+        finally:
+            self._is_fed = True
+            self._changed.set()
 
     async def _next(self, rows: BatchRows) -> BatchRow | None:
         """Return the next row of the source; None at its end, and when the batch is stopped."""
-        self._taker = asyncio.current_task()
+        self._source_is_awaited = True
         try:
             row = await rows.next()
         except asyncio.CancelledError:
-            if self._taker is None or not self._stopping.is_set():
+            if self._feeder is None or not self._stopping.is_set():
                 raise
             # By `stop`, and not from outside.
-            self._taker.uncancel()
+            self._feeder.uncancel()
             return None
         except Exception as error:  # noqa: BLE001 - whatever the source raises is for the consumer
-            self._taker = None
+            self._source_is_awaited = False
             self._fail(error)
             return None
         finally:
-            self._taker = None
+            self._source_is_awaited = False
         if row is None:
             self._source_is_over = True
             self.slots.end()
         return row
 
-    async def _go_through(self, rows: BatchRows, row: BatchRow, place: Place | None) -> Outcome:
-        ended = await self._settle(row, place)
-        if place is not None:
-            place.leave()
-        outcome = ended.outcome
+    def _begin(
+        self,
+        rows: BatchRows,
+        order: int,
+        row: BatchRow,
+        place: Place,
+        watch: _RowWatch,
+        error: JournalError | None,
+    ) -> None:
+        """Claim a row, now that it is written down that it is to be sent."""
+        if self._is_aborted:
+            return
+        if error is None:
+            self._claiming[order] = asyncio.create_task(self._work(rows, order, row, place, watch))
+            return
+        watch.end()
+        place.leave()
+        self._fail(error)
+        self._end(rows, order, row, self._not_sent(row, error))
+
+    async def _work(self, rows: BatchRows, order: int, row: BatchRow, place: Place, watch: _RowWatch) -> None:
         try:
-            if not ended.is_final:
-                await rows.leave_open(row)
-            elif not _is_replayed(outcome):
-                await rows.end(row, outcome)
-        except JournalError as error:
+            try:
+                ended = await self._claim(row, place, watch)
+            finally:
+                watch.end()
+                place.leave()
+                del self._claiming[order]
+            self._end(rows, order, row, ended)
+        except BaseException as error:  # noqa: BLE001 - the consumer is to see it
+            self._open -= 1
+            self._changed.set()
+            self._fail_unless_cancelled(error)
+
+    def _end(self, rows: BatchRows, order: int, row: BatchRow, ended: _Ended) -> None:
+        """Write down how a row ended, and then give it out."""
+        outcome = ended.outcome
+        if _is_replayed(outcome):
+            self._give(order, outcome)
+            return
+        written = partial(self._written, order, outcome)
+        if ended.is_final:
+            rows.end(row, outcome, ended.answer, written)
+        else:
+            rows.leave_open(row, written)
+
+    def _written(self, order: int, outcome: Outcome, error: JournalError | None) -> None:
+        if error is not None:
             # What is known is told all the same; the journal has the row as sent.
             self._fail(error)
-        return outcome
+        self._give(order, outcome)
 
     def _give(self, order: int, outcome: Outcome) -> None:
         if self._settings.ordered:
@@ -257,6 +294,7 @@ class BatchRun:
                 self._given += 1
         else:
             self._ready.append(outcome)
+        self._open -= 1
         self._changed.set()
 
     def _fail(self, error: BaseException) -> None:
@@ -265,28 +303,18 @@ class BatchRun:
             self._error = error
         self.stop()
 
-    async def _settle(self, row: BatchRow, place: Place | None) -> _Ended:
-        """Return how a row ends."""
-        if row.written is not None:
-            try:
-                await row.written
-            except JournalError as error:
-                self._fail(error)
-                if row.settled is None:
-                    return self._not_sent(row, error)
-        if row.settled is not None:
-            return _Ended(row.settled)
-        if place is None or row.claim is None:
-            stopped = NotSentError("the batch was stopped before this was sent", ref=row.ref)
-            return self._given_up(row, stopped, _doubt(row))
-        watch = _RowWatch(self.window, self._rate)
-        try:
-            return await self._claim(row, row.claim, place, watch)
-        finally:
-            watch.end()
+    def _fail_unless_cancelled(self, error: BaseException) -> None:
+        """Handle what a task ends with: that something inside the source was cancelled is an error too."""
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise error
+        self._fail(error)
 
-    async def _claim(self, row: BatchRow, claim: ClaimToSend, place: Place, watch: _RowWatch) -> _Ended:
-        tries: Counter[bool] = Counter()
+    async def _claim(self, row: BatchRow, place: Place, watch: _RowWatch) -> _Ended:
+        """Return how a row ends."""
+        # Rows without one are settled.
+        claim = cast("ClaimToSend", row.claim)
+        # Calls that failed with the outcome unknown, and those that are known not to have claimed.
+        unknown = unsent = 0
         # A ref that was made here exists only if it was sent before; then it is ours, whatever the answer is.
         if_exists: IfExists = "raise" if claim.minted else self._settings.if_exists
         if row.sent_before:
@@ -311,7 +339,8 @@ class BatchRun:
             )
             if isinstance(ended, Taken):
                 self._answered()
-                return _Ended(self._claimed(row, ended.claim, recovered=ended.recovered))
+                claimed = self._claimed(row, ended.claim, recovered=ended.recovered)
+                return _Ended(claimed, answer=ended.answer)
             error = ended.error
             is_unknown = isinstance(error, OutcomeUnknownError)
             if isinstance(error, OutcomeUnknownError):
@@ -329,11 +358,12 @@ class BatchRun:
             # At the end nobody else is left who could get an answer.
             is_alone = (
                 self._answered_at > began
-                or (tries.total() > 0 and self._source_is_over)
+                or (unknown + unsent > 0 and self._source_is_over)
                 or (isinstance(error, OutcomeUnknownError) and 400 <= (error.status or 0) <= 499)
             )
-            tries[is_unknown] += is_alone
-            if tries[is_unknown] >= (TRIES if is_unknown else TRIES_UNSENT):
+            unknown += is_alone and is_unknown
+            unsent += is_alone and not is_unknown
+            if unknown >= TRIES or unsent >= TRIES_UNSENT:
                 return self._given_up(row, error, doubt)
             place.leave()
             if not await (self._wait_alone(error) if is_alone else self._wait_with_all(error, began)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, TypeVar
 
 import attrs
@@ -26,10 +27,14 @@ _LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
 
 @attrs.frozen
 class Taken:
-    """The server has the claim; `recovered` where its answer was lost, and the claim was read back."""
+    """The server has the claim; `recovered` where its answer was lost, and the claim was read back.
+
+    `answer` is the answer as it came, where it was not.
+    """
 
     claim: Claim
     recovered: bool
+    answer: bytes | None = None
 
 
 @attrs.frozen
@@ -81,14 +86,14 @@ class Calls:
         if earlier is None:
             earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
         ended = await self._run(
-            lambda: self.operations.claim(claim, deadline=deadline, watch=watch),
+            partial(self.operations.claim, claim, deadline, watch),
             deadline,
             repeatable=claim.ref is not None,
             for_claim=True,
             reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - self.clock())),
         )
         if isinstance(ended.last, Done):
-            return Taken(ended.last.value, recovered=False)
+            return Taken(ended.last.value, recovered=False, answer=ended.last.answer)
         outcome = await settle(
             claim,
             ended.last,
@@ -96,8 +101,8 @@ class Calls:
             refused_before=ended.refused_before,
             if_exists=if_exists,
             earlier=earlier,
-            find=find or (lambda: self._find(claim, deadline)),
-            pause=lambda looks: self._pause(looks, deadline if find_by is None else find_by),
+            find=find or partial(self._find, claim, deadline),
+            pause=partial(self._pause, deadline if find_by is None else find_by),
         )
         if not isinstance(outcome, Recovered):
             unsent = isinstance(ended.last, NotSent) and not isinstance(outcome, OutcomeUnknownError)
@@ -165,7 +170,7 @@ class Calls:
             reserve=reserve,
         )
 
-    async def _pause(self, looks: int, deadline: float) -> bool:
+    async def _pause(self, deadline: float, looks: int) -> bool:
         """Wait before another look for a claim, by the retry policy; False when there is to be none."""
         delay = self.policy.backoff(looks, self.random())
         if looks >= self.policy.max_attempts or self.clock() + delay >= deadline:

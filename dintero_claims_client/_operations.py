@@ -27,10 +27,11 @@ from ._protocol import (
     Verdict,
     answers,
     cap_body,
-    is_anothers,
+    names_nobody,
     parse_retry_after,
     read_object,
     read_objects,
+    shows_another,
     status_error,
     usable_id,
     verdict,
@@ -51,10 +52,16 @@ class ClaimToSend:
     """A checked claim: the bytes that every attempt sends, and what its answer is compared with."""
 
     request: EngineRequest
-    body: Mapping[str, Any]
+    customer_id: str
     ref: str | None
     minted: bool
     """Whether the ref was made here, so that no other caller can have used it."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The claim as a JSON object; not kept, because few ever need it."""
+        body: dict[str, Any] = json.loads(self.request.body or b"")
+        return body
 
 
 @attrs.frozen(eq=False)
@@ -152,10 +159,10 @@ class Operations:
 
     def _to_send(self, body: Mapping[str, Any], content: bytes, *, minted: bool) -> ClaimToSend:
         request = EngineRequest("POST", self._claim_url, self._claim_headers, content)
-        return ClaimToSend(request, body, body.get("ref"), minted)
+        return ClaimToSend(request, body["customer_id"], body.get("ref"), minted)
 
     async def claim(
-        self, claim: ClaimToSend, *, deadline: float, watch: Watch | None = None
+        self, claim: ClaimToSend, deadline: float, watch: Watch | None = None
     ) -> Done[Claim] | Failure:
         """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
         answered = await self._exchange(claim.request, deadline=deadline, ref=claim.ref, watch=watch)
@@ -167,13 +174,15 @@ class Operations:
         raw = read_object(answer.body) if answer.complete else None
         if raw is None:
             return _unreadable(answered, "the answer cannot be read")
-        if not answers(raw, ref=claim.ref, customer_id=claim.body["customer_id"]) or is_anothers(
-            raw, claim.body
+        if not answers(raw, ref=claim.ref, customer_id=claim.customer_id) or (
+            names_nobody(raw) and shows_another(raw, claim.body)
         ):
             await answer.drop()
             return _unreadable(answered, "the answer is for another claim")
         model = make_claim(raw) if usable_id(raw) is not None else None
-        return Done(model) if model is not None else _unreadable(answered, "the answer is not a claim")
+        if model is None:
+            return _unreadable(answered, "the answer is not a claim")
+        return Done(model, answer.body)
 
     async def get(self, claim_id: str, *, deadline: float) -> Done[Claim] | Failure:
         """Attempt once to read a claim by its id."""

@@ -222,10 +222,13 @@ def answers(claim: Mapping[str, Any], *, ref: str | None, customer_id: str) -> b
     return (said_ref is None or said_ref == ref) and (said_customer is None or said_customer == customer_id)
 
 
-def is_anothers(claim: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
-    """Say whether an answer that names neither a ref nor a customer shows discounts that were not claimed."""
-    if claim.get("ref") is not None or claim.get("customer_id") is not None:
-        return False
+def names_nobody(claim: Mapping[str, Any]) -> bool:
+    """Say whether an answer names neither a ref nor a customer."""
+    return claim.get("ref") is None and claim.get("customer_id") is None
+
+
+def shows_another(claim: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    """Say whether an answer shows discounts that are not those that were claimed."""
     shown = claim.get("discounts")
     if not isinstance(shown, list):
         return False

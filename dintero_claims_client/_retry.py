@@ -68,9 +68,10 @@ class RetryPolicy:
 
 @attrs.frozen
 class Done(Generic[T]):
-    """The attempt brought what was asked for."""
+    """The attempt brought what was asked for; `answer` is what that was read from."""
 
     value: T
+    answer: bytes | None = None
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Self
 
@@ -28,8 +29,8 @@ class Batch:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Outcome:
-        return await anext(self._outcomes)
+    def __anext__(self) -> Awaitable[Outcome]:
+        return anext(self._outcomes)
 
     async def __aenter__(self) -> Self:
         return self

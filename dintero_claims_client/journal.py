@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,9 @@ from .errors import JournalError, JournalWriteError
 __all__ = ["Journal"]
 
 T = TypeVar("T")
+
+WhenWritten = Callable[[JournalError | None], None]
+"""Called with None when something is on disk, and with the error where it never will be; raises nothing."""
 
 GATHERING_SECONDS = 0.01
 _GATHERED_SHARE = 8
@@ -55,7 +57,7 @@ class Journal:
         self._thread: ThreadPoolExecutor | None = None
         self._owns_store = True
         self._operations: list[Operation] = []
-        self._written: list[asyncio.Future[None]] = []
+        self._written: list[WhenWritten] = []
         self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._batch: UsesJournal | None = None
@@ -97,9 +99,7 @@ class Journal:
     async def aclose(self) -> None:
         """Write what is still to be written, and close the file; again is no error."""
         if self._store is not None:
-            with contextlib.suppress(JournalError):
-                # Whatever was given before this is on disk then, or never will be.
-                await self.write([])
+            await self._flush()
         store, self._store = self._store, None
         if store is not None and self._owns_store:
             await self._in_thread(store.close)
@@ -146,9 +146,8 @@ class Journal:
             raise JournalError(f"{self.path}: the journal is in use by another batch")
         self._batch, self._writes_wait = batch, False
         try:
-            with contextlib.suppress(JournalError):
-                # What the batch before has left belongs to the rows that are counted now.
-                await self.write([])
+            # What the batch before has left belongs to the rows that are counted now.
+            await self._flush()
             await self.run(lambda store: _check_input(store, self.path, for_requests=for_requests))
             await self.run(lambda store: store.bind_account(account_id))
             self.next_number = await self.run(lambda store: store.next_number())
@@ -183,17 +182,17 @@ class Journal:
         """Return so many rows from this one on that have no final outcome."""
         return await self.run(lambda store: store.unsettled(first, limit))
 
-    def write(self, operations: Sequence[Operation]) -> asyncio.Future[None]:
-        """Write, in this order and together; what is returned is done when it is on disk.
-
-        It raises `JournalWriteError` where it never will be.
-        """
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
+    def write(self, operations: Sequence[Operation], then: WhenWritten) -> None:
+        """Write, in this order and together, and call `then` when it is on disk, or never will be."""
         self._operations.extend(operations)
-        self._written.append(written)
-        self._gather(loop)
-        return written
+        self._written.append(then)
+        self._gather(asyncio.get_running_loop())
+
+    async def _flush(self) -> None:
+        """Wait until all is on disk that is to be written at this moment, or never will be."""
+        flushed = asyncio.Event()
+        self.write([], lambda _: flushed.set())
+        await flushed.wait()
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._is_writing:
@@ -223,19 +222,23 @@ class Journal:
         self._operations, self._written = [], []
         store = self._store
         if store is None:
-            _answer(written, JournalError(f"{self.path}: the journal is closed"))
             self._is_writing = False
+            _answer(written, JournalError(f"{self.path}: the journal is closed"))
             return
         work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, operations)
         work.add_done_callback(lambda done: self._group_is_written(done, written))
 
-    def _group_is_written(self, done: asyncio.Future[None], written: list[asyncio.Future[None]]) -> None:
+    def _group_is_written(self, done: asyncio.Future[None], written: list[WhenWritten]) -> None:
         # Nobody cancels it; but what was not written must never count as written.
-        error = JournalWriteError(f"{self.path}: not written") if done.cancelled() else done.exception()
-        _answer(written, error)
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is not None and not isinstance(error, JournalError):
+            failure = JournalWriteError(f"{self.path}: not written: {type(error).__name__}")
+            failure.__cause__ = error
+            error = failure
         self._is_writing = False
         if self._written:
             self._gather(asyncio.get_running_loop())
+        _answer(written, error)
 
     def _open_store(self) -> JournalStore:
         if self._store is None:
@@ -253,13 +256,7 @@ def _check_input(store: JournalStore, path: Path, *, for_requests: bool) -> None
         raise JournalError(f"{path}: the journal's input was not read to its end; nothing of it was claimed")
 
 
-def _answer(written: list[asyncio.Future[None]], error: BaseException | None) -> None:
-    for one in written:
-        if one.done():
-            continue
-        if error is None:
-            one.set_result(None)
-        else:
-            one.set_exception(copy.copy(error))
-            # Whoever waited may have been cancelled, and asyncio complains about errors that nobody fetched.
-            one.exception()
+def _answer(written: list[WhenWritten], error: JournalError | None) -> None:
+    for then in written:
+        # Each caller may raise its own.
+        then(None if error is None else copy.copy(error))

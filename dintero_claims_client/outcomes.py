@@ -61,11 +61,20 @@ class Unknown:
 
 Outcome = Claimed | Rejected | Unknown
 
+_SURELY_READABLE = 100
+"""Objects and arrays."""
 
-def claim_to_json(claim: Claim | None) -> bytes:
-    """Return a claim as a journal keeps it; one that could not be read is an empty object."""
+
+def claim_to_json(claim: Claim | None, answer: bytes | None = None) -> bytes:
+    """Return a claim as a journal keeps it; one that could not be read is an empty object.
+
+    `answer` is what it was read from, if that is at hand.
+    """
     if claim is None:
         return b"{}"
+    # What is nested deeper may be read here, and not by who has less of the stack left.
+    if answer is not None and answer.count(b"{") + answer.count(b"[") <= _SURELY_READABLE:
+        return answer
     try:
         return json.dumps(claim.to_dict()).encode()
     except (ValueError, TypeError, RecursionError):

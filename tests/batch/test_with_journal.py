@@ -1,14 +1,16 @@
 """Claiming many with a journal: what is on disk when, and what another run of the same makes of it."""
 
 import asyncio
+import json
 import shutil
 import sqlite3
 import stat
+import threading
 from collections import Counter
 
 import pytest
 from support.canary import SECRET
-from support.fake_server import RESET, error_answer, json_answer
+from support.fake_server import RESET, Answer, error_answer, json_answer
 
 from dintero_claims_client import (
     APIStatusError,
@@ -379,6 +381,71 @@ async def test_a_disk_that_fails(server, make_client, make_rows, path, monkeypat
     assert len(server.claims) == 60
 
 
+async def test_a_journal_that_fails_in_no_way_that_is_known(
+    server, make_client, make_rows, path, monkeypatch
+):
+    """Whatever keeps an intent from the disk, it counts as not written, nothing is sent, and it is named."""
+    client = await make_client()
+    write = JournalStore.write
+
+    def fail(self, operations):
+        if operations:
+            raise MemoryError
+        write(self, operations)
+
+    monkeypatch.setattr(JournalStore, "write", fail)
+    with pytest.raises(JournalWriteError, match="not written: MemoryError"):
+        await asyncio.wait_for(_run(client, make_rows(20), path, concurrency=4, rate=4), 10)
+    assert server.posts == []
+
+
+async def test_a_batch_that_is_left_begins_no_row_that_is_being_written(
+    server, make_client, make_rows, path, monkeypatch
+):
+    """Rows whose intents get to the disk after the batch was left are not sent, and are known as sent."""
+    client = await make_client()
+    write, begun, go_on = JournalStore.write, threading.Event(), threading.Event()
+
+    def wait(self, operations):
+        if operations:
+            begun.set()
+            assert go_on.wait(10)
+        write(self, operations)
+
+    async with Journal.open(path) as journal:
+        batch = client.claim_many(make_rows(5), journal=journal)
+        monkeypatch.setattr(JournalStore, "write", wait)
+        first = asyncio.create_task(anext(batch))
+        await asyncio.to_thread(begun.wait, 10)
+        await batch.aclose()
+        go_on.set()
+        with pytest.raises(StopAsyncIteration):
+            await first
+        # What is asked for now comes after what is being written.
+        assert (await journal.counts()).in_flight == 5
+    assert server.posts == []
+
+
+async def test_the_answer_is_kept_as_it_came(server, make_client, make_rows, path):
+    """The journal has the server's own words, unless they are nested so deep that not all could read them."""
+    client = await make_client()
+    odd, deep = (
+        b'\xef\xbb\xbf {"id": "odd", "new": 1.0e2 }\n',
+        b'{"id": "deep", "new":' + b"[" * 101 + b"]" * 101 + b"}",
+    )
+    for answer in (odd, deep):
+        server.on_claim.append(server.commit_then(Answer(200, answer)))
+    first = await _run(client, make_rows(2), path, ordered=True)
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        kept = [data for (data,) in connection.execute("SELECT data FROM outcome ORDER BY number")]
+    assert kept[0] == odd
+    assert kept[1] != deep
+    assert json.loads(kept[1]) == json.loads(deep)
+    assert [one.claim for one in await _run(client, make_rows(2), path, ordered=True)] == [
+        one.claim for one in first
+    ]
+
+
 async def test_refused_rows_can_be_claimed_again(server, make_client, make_rows, path):
     """What the server refused is claimed again when that is asked for, under the same ref."""
     client = await make_client()
@@ -505,19 +572,16 @@ async def test_a_row_without_a_claim_is_never_left_open(
 ):
     """A row that breaks a rule is written down together with that, and is not in the way of resuming."""
     client = await make_client()
-    write, count = JournalStore.write, 0
+    write, groups = JournalStore.write, []
 
-    def fail(self, operations):
-        nonlocal count
-        count += bool(operations)
-        if count > 1:
-            raise JournalWriteError("the disk is full")
+    def follow(self, operations):
+        if operations:
+            groups.append([type(operation) for operation in operations])
         write(self, operations)
 
-    monkeypatch.setattr(JournalStore, "write", fail)
-    with pytest.raises(JournalWriteError):
-        await _run(client, [make_request(discounts=[])], path)
-    monkeypatch.setattr(JournalStore, "write", write)
+    monkeypatch.setattr(JournalStore, "write", follow)
+    await _run(client, [make_request(discounts=[])], path)
+    assert groups == [[AddRow, SetOutcome]]
     async with Journal.open(path) as journal:
         assert [one async for one in client.resume(journal)] == []
         assert (await journal.counts()).rejected == 1
@@ -579,13 +643,13 @@ async def test_what_waits_is_written_together(path, monkeypatch):
         batch = _Width(80)
         await journal.acquire(batch, "T12345678")
         groups.clear()
-        writes = [journal.write([AddRow(_journal_row(number))]) for number in range(9)]
+        writes = [_write(journal, AddRow(_journal_row(number))) for number in range(9)]
         await journal.counts()
         assert (groups, [one.done() for one in writes]) == ([], [False] * 9)
-        await asyncio.gather(journal.write([AddRow(_journal_row(9))]), *writes)
+        await asyncio.gather(_write(journal, AddRow(_journal_row(9))), *writes)
         assert groups == [10]
         batch.width = 7
-        await journal.write([MarkSent(3)])
+        await _write(journal, MarkSent(3))
         assert groups == [10, 1]
 
 
@@ -594,9 +658,16 @@ async def test_what_waits_is_written_after_a_moment(path, monkeypatch):
     monkeypatch.setattr("dintero_claims_client.journal.GATHERING_SECONDS", 0.001)
     async with Journal.open(path) as journal:
         await journal.acquire(_Width(80), "T12345678")
-        await journal.write([AddRow(_journal_row(0))])
-        await journal.write([MarkSent(0)])
+        await _write(journal, AddRow(_journal_row(0)))
+        await _write(journal, MarkSent(0))
         assert (await journal.counts()).in_flight == 1
+
+
+def _write(journal, operation):
+    """Return what is done with the error, if any, when the journal has written this."""
+    written = asyncio.get_running_loop().create_future()
+    journal.write([operation], written.set_result)
+    return written
 
 
 def _journal_row(number):
