@@ -1,34 +1,17 @@
-"""Where the rows of a batch come from: the caller's requests, those beside a journal, or a journal alone."""
+"""Where the rows of a batch come from."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
 from ._generated.models.claim_request import ClaimRequest
-from ._journal.records import AddRow, Kind, MarkSent, MarkUnsent, Operation, Record, SetOutcome
-from ._journal.records import Outcome as JournalOutcome
-from ._journal.records import Row as JournalRow
-from ._operations import ClaimToSend, Mint, Operations, make_claim
-from ._validation import encode_body
-from .errors import InvalidClaimError, JournalError
-from .journal import Journal, WhenWritten
-from .outcomes import (
-    Claimed,
-    Outcome,
-    Rejected,
-    Unknown,
-    claim_from_json,
-    claim_to_json,
-    error_from_json,
-    error_to_json,
-)
-
-CHUNK = 500
-"""Rows that are read from a journal at once."""
+from ._operations import ClaimToSend, Mint, Operations
+from .errors import InvalidClaimError
+from .journal import WhenWritten
+from .outcomes import Outcome, Rejected
 
 
 @attrs.define(eq=False)
@@ -87,14 +70,14 @@ class Requests:
         *,
         mint: Mint | None,
     ) -> None:
-        self._source = _Source(requests)
+        self._source = Source(requests)
         self._operations = operations
         self._mint = mint
 
     async def next(self) -> BatchRow | None:
         """See `BatchRows`."""
         given = await self._source.next()
-        return None if given is None else _prepare(*given, self._operations, self._mint)
+        return None if given is None else prepare(*given, self._operations, self._mint)
 
     def begin(self, _row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
@@ -109,124 +92,7 @@ class Requests:
         then(None)
 
 
-class _Journaled:
-    """What rows have in common that are in a journal."""
-
-    def __init__(self, journal: Journal, operations: Operations) -> None:
-        self._journal = journal
-        self._operations = operations
-        self._known: deque[Record] = deque()
-
-    def begin(self, row: BatchRow, then: WhenWritten) -> None:
-        """See `BatchRows`."""
-        row.begun = True
-        # Also where it was sent before: it may have been refused since, and asked for again.
-        self._journal.write([*self._new(row), MarkSent(row.number)], then)
-
-    def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten) -> None:
-        """See `BatchRows`."""
-        kept = SetOutcome(row.number, _to_journal(outcome, answer))
-        # Together, because a row that has no claim cannot be resumed.
-        self._journal.write([*self._new(row), kept], then)
-
-    def leave_open(self, row: BatchRow, then: WhenWritten) -> None:
-        """See `BatchRows`."""
-        if row.begun and not row.marked:
-            self._journal.write([MarkUnsent(row.number)], then)
-        else:
-            then(None)
-
-    def _new(self, row: BatchRow) -> tuple[Operation, ...]:
-        """Return what adds a row that the journal does not have yet."""
-        if row.in_journal:
-            return ()
-        row.in_journal = True
-        body = _body(row)
-        return (
-            AddRow(
-                JournalRow(
-                    number=row.number,
-                    ref=row.ref,
-                    minted=row.claim is not None and row.claim.minted,
-                    digest=self._journal.digest(body or b""),
-                    body=body,
-                )
-            ),
-        )
-
-
-class JournaledRequests(_Journaled):
-    """The requests of a caller, beside a journal that may know some of them from before."""
-
-    def __init__(
-        self,
-        requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
-        operations: Operations,
-        journal: Journal,
-    ) -> None:
-        super().__init__(journal, operations)
-        self._source = _Source(requests)
-        self._known_rows = journal.next_number
-
-    async def next(self) -> BatchRow | None:
-        """See `BatchRows`; raises `JournalError` for a request that is not the journal's."""
-        given = await self._source.next()
-        if given is None:
-            if self._source.count < self._known_rows:
-                raise self._other(f"it has {self._known_rows:,} rows, and this one {self._source.count:,}")
-            return None
-        number, request = given
-        row = _prepare(
-            number,
-            request,
-            self._operations,
-            lambda body: self._journal.ref_for(number, encode_body(dict(body))),
-        )
-        if number >= self._known_rows:
-            row.sent_before = self._journal.was_used
-            return row
-        if not self._known:
-            most = min(CHUNK, self._known_rows - number)
-            self._known.extend(await self._journal.records(number, most))
-        record = self._known.popleft()
-        if record.row.number != number or record.row.digest != self._journal.digest(_body(row) or b""):
-            raise self._other(f"row {number:,} is not the claim that it holds there")
-        row.in_journal, row.marked, row.sent_before = True, record.sent, True
-        row.settled = _from_journal(row, record.outcome) or row.settled
-        return row
-
-    def _other(self, why: str) -> JournalError:
-        return JournalError(f"{self._journal.path}: the journal is of another input: {why}")
-
-
-class JournalRows(_Journaled):
-    """The rows of a journal that have no final outcome yet."""
-
-    _next = 0
-
-    async def next(self) -> BatchRow | None:
-        """See `BatchRows`."""
-        if not self._known:
-            self._known.extend(await self._journal.unsettled(self._next, CHUNK))
-        if not self._known:
-            return None
-        record = self._known.popleft()
-        number, body = record.row.number, record.row.body
-        self._next = number + 1
-        if body is None:
-            raise JournalError(f"{self._journal.path}: row {number} has no claim that could be sent")
-        claim = self._operations.restore_claim(body, minted=record.row.minted)
-        return BatchRow(
-            number,
-            ClaimRequest.from_dict(claim.body),
-            claim,
-            in_journal=True,
-            marked=record.sent,
-            sent_before=record.sent or self._journal.was_used,
-        )
-
-
-class _Source:
+class Source:
     """Any iterable, counted."""
 
     def __init__(self, requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest]) -> None:
@@ -239,6 +105,7 @@ class _Source:
         self.count = 0
 
     async def next(self) -> tuple[int, ClaimRequest] | None:
+        """Return the next request and its position; None at the end."""
         try:
             request = next(self._plain) if self._async is None else await anext(self._async)
         except (StopIteration, StopAsyncIteration):
@@ -247,7 +114,8 @@ class _Source:
         return self.count - 1, request
 
 
-def _prepare(number: int, request: ClaimRequest, operations: Operations, mint: Mint | None) -> BatchRow:
+def prepare(number: int, request: ClaimRequest, operations: Operations, mint: Mint | None) -> BatchRow:
+    """Return the row of a request; one that breaks a rule is settled by that."""
     try:
         return BatchRow(number, request, operations.prepare_claim(request, mint=mint))
     except Exception as given:  # noqa: BLE001 - a row may hold objects that fail in any way
@@ -260,30 +128,3 @@ def _prepare(number: int, request: ClaimRequest, operations: Operations, mint: M
         error.ref = row.ref
         row.settled = Rejected(request=request, error=error, ref=row.ref, row=number)
         return row
-
-
-def _body(row: BatchRow) -> bytes | None:
-    return None if row.claim is None else row.claim.request.body
-
-
-def _to_journal(outcome: Outcome, answer: bytes | None) -> JournalOutcome:
-    match outcome:
-        case Claimed():
-            return JournalOutcome(Kind.TAKEN, claim_to_json(outcome.claim, answer), outcome.recovered)
-        case Unknown():
-            return JournalOutcome(Kind.UNKNOWN, error_to_json(outcome.error))
-        case Rejected(error=InvalidClaimError()):
-            return JournalOutcome(Kind.REJECTED, error_to_json(outcome.error))
-        case Rejected():
-            return JournalOutcome(Kind.REFUSED, error_to_json(outcome.error))
-
-
-def _from_journal(row: BatchRow, kept: JournalOutcome | None) -> Outcome | None:
-    """Return the outcome that a journal has of a row, if that is final."""
-    if kept is None or kept.kind is Kind.UNKNOWN:
-        return None
-    facts: dict[str, Any] = {"request": row.request, "ref": row.ref, "row": row.number, "replayed": True}
-    if kept.kind is Kind.TAKEN:
-        raw = claim_from_json(kept.data)
-        return Claimed(claim=None if raw is None else make_claim(raw), recovered=kept.recovered, **facts)
-    return Rejected(error=error_from_json(kept.data), **facts)

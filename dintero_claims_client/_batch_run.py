@@ -76,7 +76,7 @@ class _Ended:
 
 
 class BatchRun:
-    """What the workers of a batch share."""
+    """A batch that runs: one task takes rows, and each row under way has one of its own."""
 
     def __init__(
         self,

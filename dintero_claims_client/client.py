@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import attrs
 
-from ._batch_rows import BatchRows, JournaledRequests, JournalRows, Requests
+from ._batch_rows import BatchRows, Requests
 from ._batch_run import BatchRun, BatchSettings
 from ._calls import Calls, IfExists, NotTaken
 from ._engines import is_async_client, make_engine
@@ -312,6 +312,9 @@ class ClaimsClient:
         async def rows(run: BatchRun) -> BatchRows:
             if journal is None:
                 return Requests(requests, opened.operations, mint=mint)
+            # Only here, because who has no journal needs no SQLite.
+            from ._journal_rows import JournaledRequests
+
             await journal.acquire(run, self._settings.account_id, for_requests=True)
             return JournaledRequests(requests, opened.operations, journal)
 
@@ -336,6 +339,9 @@ class ClaimsClient:
         opened = self._open()
 
         async def rows(run: BatchRun) -> BatchRows:
+            # As above.
+            from ._journal_rows import JournalRows
+
             await journal.acquire(run, self._settings.account_id)
             return JournalRows(journal, opened.operations)
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from ._journal.records import Counts, Operation, Record
-from ._journal.store import JournalStore
 from .errors import JournalError, JournalWriteError
+
+if TYPE_CHECKING:
+    from ._journal.records import Counts, Operation, Record
+    from ._journal.store import JournalStore
 
 __all__ = ["Journal"]
 
@@ -82,6 +84,9 @@ class Journal:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dintero-journal")
         try:
             if self._store is None:
+                # Only here, because who has no journal needs no SQLite.
+                from ._journal.store import JournalStore
+
                 self._store = await self._in_thread(lambda: JournalStore.open(self.path))
         except BaseException:
             self._thread.shutdown(wait=False)

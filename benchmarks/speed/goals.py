@@ -96,7 +96,7 @@ GATES = {
     "library over bare engine, 1 in flight": _ratio("cpu_us", "bare engine", 1),
     "library over raw sockets, 1 in flight": _ratio("cpu_us", "raw sockets", 1),
     "library over httpx, 50 in flight": _ratio("cpu_us", "httpx", 50),
-    "library over bare engine, 500 in flight": _ratio("cpu_us", "bare engine", 500),
-    "library over raw sockets, 500 in flight": _ratio("cpu_us", "raw sockets", 500),
+    "library over bare engine, 50 in flight": _ratio("cpu_us", "bare engine", 50),
+    "library over raw sockets, 50 in flight": _ratio("cpu_us", "raw sockets", 50),
 }
 """Ratios of CPU for each claim; the smaller the better."""

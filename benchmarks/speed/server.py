@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -91,6 +92,8 @@ class Served:
     name: str
     ports: dict[tuple[int, bool], int]
     certificate: str
+    seconds: dict[int, float]
+    """What each delay really is: timers count whole milliseconds, and whoever slept must wake up first."""
 
     def base_url(self, delay: int, *, tls: bool) -> str:
         """Return where the API is that answers after so many milliseconds."""
@@ -114,12 +117,35 @@ def served(folder: Path, core: int | None) -> Generator[Served, None, None]:
     try:
         for port in ports.values():
             _wait_for(port)
-        yield Served(name, ports, str(folder / "ca.pem"))
+        at_once = _round_trip(ports[0, False])
+        seconds = {delay: _round_trip(ports[delay, False]) - at_once if delay else 0.0 for delay in DELAYS}
+        yield Served(name, ports, str(folder / "ca.pem"), seconds)
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def _round_trip(port: int) -> float:
+    """Return the median of how many seconds a claim takes alone, from a socket that waits for it."""
+    body = json.dumps(SENT)
+    path = f"/v1/accounts/{ACCOUNT}/discounts/available_for_receipt/claims"
+    request = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    times = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(50):
+            began = time.perf_counter()
+            connection.sendall(request)
+            answer = b""
+            while not answer.endswith(CLAIM.encode()):
+                answer += connection.recv(65_536)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def _start_nginx(

@@ -50,8 +50,10 @@ ALLOWED = {
     "_adaptive": set(),
     "_slots": set(),
     "_search": {"_operations", "_pages", "_protocol", "_reconcile", "errors"},
-    "_batch_rows": {
-        "attrs", "_generated", "_journal", "_operations", "_validation", "errors", "journal", "outcomes",
+    "_batch_rows": {"attrs", "_generated", "_operations", "errors", "journal", "outcomes"},
+    "_journal_rows": {
+        "_batch_rows", "_generated", "_journal", "_operations", "_validation", "errors", "journal",
+        "outcomes",
     },
     "batch": {"_batch_run", "errors", "outcomes"},
     "_batch_run": {
@@ -60,9 +62,9 @@ ALLOWED = {
     },
     "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
     "client": {
-        "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated", "_limiter",
-        "_operations", "_pages", "_quota", "_reconcile", "_retry", "_secrets", "_tokens", "_validation",
-        "_version", "_waiting", "batch", "errors", "journal", "settings",
+        "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
+        "_journal_rows", "_limiter", "_operations", "_pages", "_quota", "_reconcile", "_retry", "_secrets",
+        "_tokens", "_validation", "_version", "_waiting", "batch", "errors", "journal", "settings",
     },
     "": {"_retry", "_version", "batch", "client", "errors", "journal", "models", "outcomes"},
     "sandbox": {"starlette", "uvicorn", "yaml", "jsonschema_rs", "httpx", "sandbox"},
@@ -166,11 +168,11 @@ def test_public_names():
 
 
 def test_importing_is_lean():
-    """Importing the library brings in neither the command line nor the sandbox, nor what only they need."""
+    """Importing the library brings in no command line, sandbox or SQLite, and nothing that only they need."""
     script = (
         f"import sys, {NAME}; "
         "print([m for m in ('cyclopts', 'starlette', 'uvicorn', 'yaml', 'jsonschema_rs', 'pytest',"
-        f" '{NAME}.cli', '{NAME}.sandbox') if m in sys.modules])"
+        f" 'sqlite3', '{NAME}.cli', '{NAME}.sandbox', '{NAME}._journal') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
