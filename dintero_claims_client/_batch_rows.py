@@ -106,10 +106,17 @@ class Source:
 
     async def next(self) -> tuple[int, ClaimRequest] | None:
         """Return the next request and its position; None at the end."""
-        try:
-            request = next(self._plain) if self._async is None else await anext(self._async)
-        except (StopIteration, StopAsyncIteration):
-            return None
+        # The end of the one kind is an error of the other.
+        if self._async is None:
+            try:
+                request = next(self._plain)
+            except StopIteration:
+                return None
+        else:
+            try:
+                request = await anext(self._async)
+            except StopAsyncIteration:
+                return None
         self.count += 1
         return self.count - 1, request
 

@@ -130,6 +130,9 @@ class BatchRun:
 
     def stop(self) -> None:
         """Take no more rows, and give up those that wait for the server to come back."""
+        if self._stopping.is_set():
+            # What a source does when it is cancelled is not to be cancelled too.
+            return
         self._source_is_over = True
         self._stopping.set()
         self.slots.stop()
@@ -147,7 +150,12 @@ class BatchRun:
         self.stop()
         self._is_aborted = True
         self._changed.set()
+        for task in self._tasks():
+            task.cancel()
         await self._over.wait()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._feeder, *self._claiming.values()) if task is not None]
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
@@ -155,7 +163,7 @@ class BatchRun:
             rows = await self._make_rows(self)
             self._feeder = asyncio.create_task(self._feed(rows))
             while True:
-                while self._ready:
+                while self._ready and not self._is_aborted:
                     outcome = self._ready.popleft()
                     self.slots.let_go()
                     yield outcome
@@ -168,7 +176,7 @@ class BatchRun:
         finally:
             # Rows whose intent is being written are not begun any more.
             self._is_aborted = True
-            tasks = [task for task in (self._feeder, *self._claiming.values()) if task is not None]
+            tasks = self._tasks()
             for task in tasks:
                 task.cancel()
             try:
@@ -184,33 +192,50 @@ class BatchRun:
         Nothing is read ahead but the row that waits for its place.
         """
         taken = 0
+        in_hand: tuple[int, BatchRow] | None = None
         try:
             while not self._source_is_over and await self.slots.hold():
                 row = await self._next(rows)
                 if row is None:
                     self.slots.let_go()
                     break
-                order, taken = taken, taken + 1
+                in_hand = taken, row
                 self._open += 1
-                if row.settled is not None:
-                    self._end(rows, order, row, _Ended(row.settled))
-                    continue
-                if self._rate is not None:
-                    await self._rate.admit()
-                place = await self.slots.enter()
-                watch = _RowWatch(self.window, self._rate)
-                if place is None:
-                    watch.end()
-                    stopped = NotSentError("the batch was stopped before this was sent", ref=row.ref)
-                    self._end(rows, order, row, self._given_up(row, stopped, _doubt(row)))
-                    continue
-                # Here, because rows are to be written down in their order.
-                rows.begin(row, partial(self._begin, rows, order, row, place, watch))
-        except BaseException as error:  # noqa: BLE001 - the consumer is to see it
-            self._fail_unless_cancelled(error)
+                await self._admit(rows, taken, row)
+                in_hand, taken = None, taken + 1
+        except BaseException as error:
+            if self._is_aborted:
+                raise
+            self._fail(_told(error))
+            if in_hand is not None:
+                # Nothing was begun of it, and it is told all the same.
+                order, row = in_hand
+                self._give(order, self._stopped(row, error).outcome)
         finally:
             self._is_fed = True
             self._changed.set()
+
+    async def _admit(self, rows: BatchRows, order: int, row: BatchRow) -> None:
+        """Begin a row when it has its place."""
+        if row.settled is not None:
+            self._end(rows, order, row, _Ended(row.settled))
+            return
+        if self._rate is not None:
+            await self._rate.admit()
+        watch, place, begun = _RowWatch(self.window, self._rate), None, False
+        try:
+            place = await self.slots.enter()
+            if place is None:
+                self._end(rows, order, row, self._stopped(row))
+                return
+            # Here, because rows are to be written down in their order.
+            rows.begin(row, partial(self._begin, rows, order, row, place, watch))
+            begun = True
+        finally:
+            if not begun:
+                watch.end()
+                if place is not None:
+                    place.leave()
 
     async def _next(self, rows: BatchRows) -> BatchRow | None:
         """Return the next row of the source; None at its end, and when the batch is stopped."""
@@ -247,26 +272,32 @@ class BatchRun:
         if self._is_aborted:
             return
         if error is None:
-            self._claiming[order] = asyncio.create_task(self._work(rows, order, row, place, watch))
+            task = asyncio.create_task(self._work(rows, order, row, place, watch))
+            # With eager tasks it may have ended already.
+            if not task.done():
+                self._claiming[order] = task
             return
         watch.end()
         place.leave()
         self._fail(error)
-        self._end(rows, order, row, self._not_sent(row, error))
+        self._end(rows, order, row, self._given_up(row, error, _doubt(row)))
 
     async def _work(self, rows: BatchRows, order: int, row: BatchRow, place: Place, watch: _RowWatch) -> None:
         try:
-            try:
-                ended = await self._claim(row, place, watch)
-            finally:
-                watch.end()
-                place.leave()
-                del self._claiming[order]
-            self._end(rows, order, row, ended)
-        except BaseException as error:  # noqa: BLE001 - the consumer is to see it
-            self._open -= 1
-            self._changed.set()
-            self._fail_unless_cancelled(error)
+            ended = await self._claim(row, place, watch)
+        except BaseException as error:
+            if self._is_aborted:
+                raise
+            self._fail(_told(error))
+            # No row goes without a word. The journal has it as sent.
+            doubt = OutcomeUnknownError("the claim was broken off, and may have been taken", ref=row.ref)
+            self._give(order, self._unknown(row, doubt))
+            return
+        finally:
+            watch.end()
+            place.leave()
+            self._claiming.pop(order, None)
+        self._end(rows, order, row, ended)
 
     def _end(self, rows: BatchRows, order: int, row: BatchRow, ended: _Ended) -> None:
         """Write down how a row ended, and then give it out."""
@@ -275,12 +306,15 @@ class BatchRun:
             self._give(order, outcome)
             return
         written = partial(self._written, order, outcome)
-        if ended.is_final:
-            rows.end(row, outcome, ended.answer, written)
-        else:
-            rows.leave_open(row, written)
+        try:
+            if ended.is_final:
+                rows.end(row, outcome, ended.answer, written)
+            else:
+                rows.leave_open(row, written)
+        except Exception as error:  # noqa: BLE001 - it could not even be asked for
+            written(error)
 
-    def _written(self, order: int, outcome: Outcome, error: JournalError | None) -> None:
+    def _written(self, order: int, outcome: Outcome, error: Exception | None) -> None:
         if error is not None:
             # What is known is told all the same; the journal has the row as sent.
             self._fail(error)
@@ -302,12 +336,6 @@ class BatchRun:
         if self._error is None:
             self._error = error
         self.stop()
-
-    def _fail_unless_cancelled(self, error: BaseException) -> None:
-        """Handle what a task ends with: that something inside the source was cancelled is an error too."""
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-            raise error
-        self._fail(error)
 
     async def _claim(self, row: BatchRow, place: Place, watch: _RowWatch) -> _Ended:
         """Return how a row ends."""
@@ -443,6 +471,14 @@ class BatchRun:
     def _given_up(self, row: BatchRow, error: ClaimsError, doubt: OutcomeUnknownError | None) -> _Ended:
         return self._not_sent(row, error) if doubt is None else _Ended(self._unknown(row, doubt))
 
+    def _stopped(self, row: BatchRow, error: BaseException | None = None) -> _Ended:
+        """Return how a row ends that is not begun any more."""
+        if row.settled is not None:
+            return _Ended(row.settled)
+        if not isinstance(error, ClaimsError):
+            error = NotSentError("the batch was stopped before this was sent", ref=row.ref)
+        return self._given_up(row, error, _doubt(row))
+
     def _not_sent(self, row: BatchRow, error: ClaimsError) -> _Ended:
         return _Ended(self._rejected(row, error), is_final=False)
 
@@ -499,9 +535,13 @@ def _doubt(row: BatchRow) -> OutcomeUnknownError | None:
     )
 
 
-def _is_cancelled() -> bool:
+def _told(error: BaseException) -> BaseException:
+    """Return what the consumer is told where a task of the batch ends and nobody has stopped the batch."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        # Raised as it is, it would look as if the consumer had been cancelled.
+        return ClientStateError("the batch was cancelled from inside: is there a timeout around a `yield`?")
+    return error
 
 
 def _wish(error: ClaimsError) -> float:

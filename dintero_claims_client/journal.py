@@ -263,5 +263,9 @@ def _check_input(store: JournalStore, path: Path, *, for_requests: bool) -> None
 
 def _answer(written: list[WhenWritten], error: JournalError | None) -> None:
     for then in written:
-        # Each caller may raise its own.
-        then(None if error is None else copy.copy(error))
+        own: JournalError | None = None
+        if error is not None:
+            # Each caller may raise its own.
+            own = copy.copy(error)
+            own.__cause__ = error.__cause__
+        then(own)

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import gc
+import sys
 
 import pytest
 from support.fake_server import HANG, RESET, error_answer, json_answer
@@ -21,6 +22,7 @@ from dintero_claims_client import (
     RetryPolicy,
     Unknown,
 )
+from dintero_claims_client._calls import Calls
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -209,6 +211,123 @@ async def test_a_source_that_is_no_iterable(make_client):
     client = await make_client()
     with pytest.raises(TypeError):
         await _all(client.claim_many(7))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"concurrency": 3}, {"concurrency": 2, "ordered": True}, {"concurrency": 10, "rate": 3.0}]
+)
+async def test_a_source_that_cancels_who_takes_from_it(server, make_client, make_rows, settings):
+    """A timeout around a `yield` that hits while the batch does something else is told, and so is each row."""
+    client = await make_client()
+    server.gate.clear()
+    taken = []
+
+    async def source():
+        # It cancels the task that went into it, whatever that waits for.
+        async with asyncio.timeout(None) as limit:
+            for row in make_rows(20):
+                taken.append(row)
+                if len(taken) == min(settings["concurrency"], 3) + ("ordered" in settings):
+                    asyncio.get_running_loop().call_soon(
+                        lambda: limit.reschedule(asyncio.get_running_loop().time())
+                    )
+                yield row
+
+    running = asyncio.create_task(_until_error(client.claim_many(source(), **settings)))
+    await server.until(lambda: server.held >= 2)
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    server.gate.set()
+    outcomes, error = await asyncio.wait_for(running, 10)
+    assert isinstance(error, ClientStateError)
+    assert "timeout around a `yield`" in str(error)
+    assert [one.request for one in sorted(outcomes, key=lambda one: one.row)] == taken
+    assert {one.ref for one in outcomes if isinstance(one, Claimed)} == {one["ref"] for one in server.claims}
+
+
+async def test_the_end_of_the_other_kind(server, make_client, make_rows):
+    """A plain iterable that raises the end of an async one has failed, and not ended."""
+    client = await make_client()
+
+    def source():
+        yield from make_rows(2)
+        raise StopAsyncIteration
+
+    outcomes, error = await _until_error(client.claim_many(source()))
+    assert len(outcomes) == len(server.claims) == 2
+    assert isinstance(error, RuntimeError)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_row_that_fails_in_no_way_that_is_known(server, make_client, make_rows, monkeypatch, ordered):
+    """Whatever breaks a row off, it is told as unknown, and so are all others before the error comes."""
+    client = await make_client()
+    server.gate.clear()
+    claim = Calls.claim
+
+    async def break_off(calls, prepared, **settings):
+        if prepared.ref == "order-1":
+            raise LookupError("a bug")
+        return await claim(calls, prepared, **settings)
+
+    monkeypatch.setattr(Calls, "claim", break_off)
+    batch = client.claim_many(make_rows(6), ordered=ordered, concurrency=6)
+    running = asyncio.create_task(_until_error(batch))
+    await server.until(lambda: server.held == 5)
+    server.gate.set()
+    outcomes, error = await running
+    assert isinstance(error, LookupError)
+    assert sorted(one.row for one in outcomes) == list(range(6))
+    assert [one.row for one in outcomes if isinstance(one, Unknown)] == [1]
+    assert len(server.claims) == 5
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["busy", "leaves"])
+async def test_closing_in_the_turn_of_an_outcome(server, make_client, make_rows, leaves):
+    """Closing stops all that is under way at once, also where an outcome has just become ready to be told."""
+    client = await make_client()
+    server.on_claim.append(server.commit)
+    batch = client.claim_many(make_rows(40), concurrency=4)
+    closing, told, gone = [], [], asyncio.Event()
+    give = batch._run._give
+
+    def close_and_give(*given):
+        server.gate.clear()
+        if not closing:
+            # Before the consumer, which is woken by what follows.
+            closing.append(asyncio.create_task(batch.aclose()))
+        give(*given)
+
+    batch._run._give = close_and_give
+
+    async def consume():
+        async for outcome in batch:
+            told.append(outcome)
+            if leaves:
+                break
+            await gone.wait()
+
+    consumer = asyncio.create_task(consume())
+    await server.until(lambda: closing)
+    await asyncio.wait_for(closing[0], 10)
+    sent = len(server.posts)
+    server.gate.set()
+    gone.set()
+    await asyncio.wait_for(consumer, 10)
+    assert (told, batch.under_way, len(server.posts)) == ([], 0, sent)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks cannot be eager")
+async def test_eager_tasks(server, make_client, make_rows):
+    """A row that ends in the turn in which its task is made is told as any other."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    client = await make_client()
+    server.gate.clear()
+    running = asyncio.create_task(_until_error(client.claim_many(make_rows(6), concurrency=3)))
+    await server.until(lambda: server.held == 3)
+    await client.aclose()
+    outcomes, _ = await asyncio.wait_for(running, 10)
+    assert sorted(one.row for one in outcomes) == list(range(len(outcomes)))
 
 
 async def test_a_cancellation_inside_the_source(make_client, make_rows):

@@ -399,6 +399,84 @@ async def test_a_journal_that_fails_in_no_way_that_is_known(
     assert server.posts == []
 
 
+async def test_why_a_journal_failed_stays_known(make_client, make_rows, path, monkeypatch):
+    """The error that the batch ends with has the one that kept the journal from writing as its cause."""
+    client = await make_client()
+    write = JournalStore.write
+
+    def fail(self, operations):
+        if operations:
+            raise MemoryError
+        write(self, operations)
+
+    monkeypatch.setattr(JournalStore, "write", fail)
+    with pytest.raises(JournalWriteError) as raised:
+        await _run(client, make_rows(1), path)
+    assert isinstance(raised.value.__cause__, MemoryError)
+
+
+@pytest.mark.parametrize("how", ["resume", "again"])
+async def test_a_row_that_was_sent_before_is_not_refused_by_a_disk_that_fails(
+    server, make_client, make_rows, path, monkeypatch, how
+):
+    """Where the intent to settle a row cannot be written, what became of it is unknown: it may be taken."""
+    client = await make_client()
+    server.gate.clear()
+    async with Journal.open(path) as journal:
+        running = asyncio.create_task(_told(client.claim_many(make_rows(3), journal=journal)))
+        await server.until(lambda: server.held == 3)
+        running.cancel()
+        await asyncio.wait([running])
+    server.gate.set()
+    async with Journal.open(path) as journal:
+        batch = (
+            client.resume(journal) if how == "resume" else client.claim_many(make_rows(3), journal=journal)
+        )
+        write = JournalStore.write
+
+        def fail(self, operations):
+            if operations:
+                raise JournalWriteError("the disk is full")
+            write(self, operations)
+
+        monkeypatch.setattr(JournalStore, "write", fail)
+        outcomes, error = [], None
+        try:
+            async for one in batch:
+                outcomes.append(one)
+        except JournalWriteError as raised:
+            error = raised
+        assert "disk is full" in str(error)
+    assert [type(one) for one in outcomes] == [Unknown] * len(outcomes)
+    assert outcomes
+
+
+@pytest.mark.parametrize("settings", [{"ordered": True, "concurrency": 2}, {"rate": 3.0, "concurrency": 50}])
+async def test_a_journal_that_is_closed_under_a_batch(server, make_client, make_rows, path, settings):
+    """The batch ends with that, after it has told all that was under way, and the row that was in hand."""
+    client = await make_client()
+    server.gate.clear()
+    journal = await Journal.open(path).__aenter__()
+    outcomes = []
+
+    async def go_through():
+        async for one in client.claim_many(make_rows(20), journal=journal, **settings):
+            outcomes.append(one)
+
+    running = asyncio.create_task(go_through())
+    await server.until(lambda: server.held >= 2)
+    await journal.aclose()
+    server.gate.set()
+    with pytest.raises(JournalError, match=r"not open|closed"):
+        await asyncio.wait_for(running, 10)
+    assert sorted(one.row for one in outcomes) == list(range(len(outcomes)))
+    assert {one.ref for one in outcomes if isinstance(one, Claimed)} == {one["ref"] for one in server.claims}
+
+
+async def _told(batch):
+    return [one async for one in batch]
+
+
 async def test_a_batch_that_is_left_begins_no_row_that_is_being_written(
     server, make_client, make_rows, path, monkeypatch
 ):
