@@ -4,6 +4,7 @@ No claim is lost, none is made twice, none is credited to the wrong caller, and 
 when it was taken. What cannot be known is said to be unknown.
 """
 
+from ._generated.contract import SPEC_VERSION
 from ._retry import RetryPolicy
 from ._version import __version__
 from .batch import Batch
@@ -39,6 +40,7 @@ from .models import (
 from .outcomes import Claimed, Outcome, Rejected, Unknown
 
 __all__ = [
+    "SPEC_VERSION",
     "UNSET",
     "APIStatusError",
     "AuthenticationError",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ._generated.contract import SPEC_SHA256, SPEC_VERSION
 from ._retry import RetryPolicy, check_count, check_seconds
 from ._secrets import MaskedStr, Secret, printable
 from ._version import __version__
@@ -124,8 +125,9 @@ def build_settings(
 
 
 def default_user_agent() -> str:
-    """Return this library's User-Agent."""
-    return f"dintero-claims-client/{__version__} python/{python_version()}"
+    """Return this library's User-Agent, which names the contract that it was made from."""
+    contract = f"{SPEC_VERSION}; {SPEC_SHA256[:8]}"
+    return f"dintero-claims-client/{__version__} (contract {contract}) python/{python_version()}"
 
 
 def settings_from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -22,11 +22,18 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = ROOT / "openapi" / "discounts.yaml"
-CONFIG = ROOT / "generator-config.yml"
-TEMPLATES = ROOT / "scripts" / "templates"
-TARGET = ROOT / "dintero_claims_client" / "_generated"
+# Python is run isolated, and then looks for no module beside its script.
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from contract import manifest  # noqa: E402 - as above
+
+SPEC = ROOT / manifest.SPEC
+CONFIG = ROOT / manifest.CONFIG
+TEMPLATES = ROOT / manifest.TEMPLATES
+TARGET = ROOT / manifest.TARGET
 
 # At the root, so that renames stay within one file system. The names are fixed, because the lock lets in one
 # run at a time: what a killed run left behind is found by the next one.
@@ -41,6 +48,13 @@ HEADER = """\
 # Do not edit: change the contract and run scripts/regenerate.sh.
 
 """
+
+CONTRACT = '''\
+"""Which contract this code was generated from."""
+
+SPEC_VERSION = "{version}"
+SPEC_SHA256 = "{digest}"
+'''
 
 # All that the tools see of the environment: the caller's locale, time zone, PATH, and settings in RUFF_… and
 # PYTHON… variables are not among the inputs.
@@ -142,6 +156,9 @@ def generate(versions: dict[str, str], originals: Path) -> None:
         *("--output-path", NEW, "--meta", "none", "--fail-on-warning"),
     )
 
+    version = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["info"]["version"]
+    contract = CONTRACT.format(version=version, digest=manifest.spec_hash(ROOT))
+    (NEW / "contract.py").write_text(contract, encoding="utf-8")
     header = HEADER.format(version=versions[GENERATOR])
     files = sorted(NEW.rglob("*.py"))
     for file in files:
@@ -151,6 +168,7 @@ def generate(versions: dict[str, str], originals: Path) -> None:
     # searches a folder only for what Git does not ignore.
     run("ruff", "check", *RUFF, f"--select={','.join(RUFF_RULES)}", "--fix", *files, cwd=NEW)
     run("ruff", "format", *RUFF, *files, cwd=NEW)
+    (NEW / manifest.NAME).write_bytes(manifest.made_of(ROOT, versions, read_tree(NEW)))
 
 
 def read_tree(folder: Path) -> Tree:

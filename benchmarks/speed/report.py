@@ -68,6 +68,8 @@ def _row(client: str, width: int, results: Results, *, tls: bool, delay: int) ->
     found = results.of(client, "closed", width, tls=tls, delay=delay)
     if found is None:
         return ""
+    if not found["claims"]:
+        return "none"
     return (
         f"{found['per_second']:,.0f} ({found['cpu_us']:,.0f}; {found['p50_ms']:.3g} / {found['p99_ms']:.3g})"
     )
@@ -115,6 +117,7 @@ def write(folder: Path, results: Results, text: str) -> None:
         series = {
             client: [
                 None if (found := results.of(client, "closed", width, tls=tls, delay=delay)) is None
+                or not found["claims"]
                 else found[figure]
                 for width in WIDTHS
             ]

@@ -91,14 +91,15 @@ async def closed(run: Run) -> Figures:
 
     async def work(claim: clients.MakeClaim) -> None:
         nonlocal waiting
+        # Each has its connection then.
+        await claim(clients.request())
+        waiting -= 1
+        if not waiting:
+            warm.set()
         while not over:
             began = time.perf_counter()
             await claim(clients.request())
             meter.claimed(began, time.perf_counter())
-            if waiting:
-                waiting -= 1
-                if not waiting:
-                    warm.set()
 
     async with clients.CLIENTS[run.client](run.base_url, run.width, run.context) as claim:
         workers = [asyncio.create_task(work(claim)) for _ in range(run.width)]

@@ -10,7 +10,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dintero_claims_client import ClaimsClient, RetryPolicy
+from dintero_claims_client import SPEC_VERSION, ClaimsClient, RetryPolicy
+from dintero_claims_client._generated.contract import SPEC_SHA256
 from dintero_claims_client.cli import exit_codes, output
 from dintero_claims_client.cli.connection import Connection
 from dintero_claims_client.errors import (
@@ -76,11 +77,13 @@ async def doctor(connection: Connection, *, as_json: bool) -> int:
             {
                 "ok": code == exit_codes.DONE,
                 "exit_code": code,
+                "contract": {"version": SPEC_VERSION, "sha256": SPEC_SHA256},
                 "settings": [asdict(setting) for setting in settings],
                 "checks": [asdict(check) for check in checks],
             }
         )
         return code
+    output.write_line(f"contract {SPEC_VERSION} (sha256 {SPEC_SHA256})")
     if settings:
         output.write_rows([(setting.name, setting.value or "", setting.source) for setting in settings])
     for check in checks:

@@ -139,7 +139,8 @@ class _Api:
         return await self._exchange(Operation.GET, request, self._get_claim)
 
     async def show_health(self, _request: Request) -> Response:
-        return json_response({"status": "ok"})
+        contract = {"version": self._contract.version, "sha256": self._contract.digest}
+        return json_response({"status": "ok", "contract": contract})
 
     async def show_ledger(self, request: Request) -> Response:
         ledger = self._ledger.summary()

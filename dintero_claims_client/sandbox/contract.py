@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ class Contract:
     Messages name the place and the rule, never the value: what was sent is not echoed.
     """
 
-    def __init__(self, document: JsonObject) -> None:
+    def __init__(self, document: JsonObject, *, digest: str = "") -> None:
+        self.version = str(document["info"]["version"])
+        self.digest = digest
+        """SHA-256 of the document, in hexadecimal."""
         components = cast("JsonObject", _translate(document["components"]))
         self._claim_request = _compile(
             {"$ref": "#/components/schemas/ClaimRequest", "components": components}
@@ -96,8 +100,9 @@ def load_contract() -> Contract:
     """Return the contract that this package came with; read and compiled once for each process."""
     for place in _PLACES:
         if place.is_file():
-            loaded: object = yaml.safe_load(place.read_text(encoding="utf-8"))
-            return Contract(cast("JsonObject", loaded))
+            content = place.read_bytes()
+            loaded: object = yaml.safe_load(content)
+            return Contract(cast("JsonObject", loaded), digest=hashlib.sha256(content).hexdigest())
     raise FileNotFoundError(f"the contract discounts.yaml is in none of: {', '.join(map(str, _PLACES))}")
 
 

@@ -65,6 +65,11 @@ class Sandbox:
         """The password of token requests."""
         return self.client.client_secret
 
+    @property
+    def spec_version(self) -> str:
+        """The version of the contract that requests are checked against."""
+        return self._contract.version
+
     def http_client(self) -> httpx.AsyncClient:
         """Return a client whose requests the app answers in process; the caller closes it."""
         return httpx.AsyncClient(transport=InProcessTransport(self.app), base_url=self.base_url)

@@ -217,7 +217,7 @@ async def test_a_source_that_is_no_iterable(make_client):
     "settings", [{"concurrency": 3}, {"concurrency": 2, "ordered": True}, {"concurrency": 10, "rate": 3.0}]
 )
 async def test_a_source_that_cancels_who_takes_from_it(server, make_client, make_rows, settings):
-    """A timeout around a `yield` that hits while the batch does something else is told, and so is each row."""
+    """A timeout around a `yield` that hits while the batch does something else is told, as is each row."""
     client = await make_client()
     server.gate.clear()
     taken = []

@@ -5,7 +5,8 @@ import socket
 import pytest
 import trustme
 
-from dintero_claims_client import APIStatusError, AuthenticationError, ConfigurationError
+from dintero_claims_client import SPEC_VERSION, APIStatusError, AuthenticationError, ConfigurationError
+from dintero_claims_client._generated.contract import SPEC_SHA256
 from dintero_claims_client.cli import doctor
 from dintero_claims_client.sandbox import Operation, Sandbox
 
@@ -61,6 +62,13 @@ def test_where_settings_come_from(run, sandbox, monkeypatch):
     }
 
 
+def test_which_contract(run, sandbox):
+    """It tells which contract the library was made from, for people and for machines."""
+    assert run("doctor").out.splitlines()[0] == f"contract {SPEC_VERSION} (sha256 {SPEC_SHA256})"
+    contract = run("doctor", "--json").result["contract"]
+    assert contract == {"version": SPEC_VERSION, "sha256": SPEC_SHA256}
+
+
 def test_a_secret_in_a_file(run, sandbox, monkeypatch, tmp_path):
     """A secret that comes from a file is said to."""
     file = tmp_path / "secret"
@@ -91,7 +99,7 @@ def test_an_environment_that_contradicts_itself(run, monkeypatch):
     code, check, said = diagnosis(finished)
     assert (code, check) == (2, "settings")
     assert "one of them" in said
-    assert run("doctor").out.startswith("FAILED: settings: ")
+    assert run("doctor").out.splitlines()[1].startswith("FAILED: settings: ")
 
 
 def test_credentials_in_the_address(run, sandbox):

@@ -8,6 +8,7 @@ from support.canary import TOKEN
 from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_answer
 
 from dintero_claims_client import (
+    SPEC_VERSION,
     UNSET,
     APIStatusError,
     AuthenticationError,
@@ -22,6 +23,7 @@ from dintero_claims_client import (
     RateLimitedError,
     RefConflictError,
     RetryPolicy,
+    __version__,
 )
 
 HTML = Answer(200, b"<html>hello</html>", {"Content-Type": "text/html"})
@@ -74,7 +76,7 @@ async def test_headers(engine, server, make_client, make_request):
     client = await make_client(engine, system_name="Shop", system_version="7", system_plugin_name="Till")
     await client.claim(make_request())
     headers = server.posts[0].headers
-    assert headers["user-agent"].startswith("dintero-claims-client/")
+    assert headers["user-agent"].startswith(f"dintero-claims-client/{__version__} (contract {SPEC_VERSION}; ")
     assert tuple(
         headers[f"dintero-{name}"] for name in ("system-name", "system-version", "system-plugin-name")
     ) == ("Shop", "7", "Till")

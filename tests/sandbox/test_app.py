@@ -1,13 +1,18 @@
 """The API in process: what each request is answered with, and what goes wrong on request."""
 
+import hashlib
 import json
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 import pytest
 
+from dintero_claims_client import SPEC_VERSION
 from dintero_claims_client.sandbox import Client, Fault, FaultPlan, Operation, Sandbox
 from dintero_claims_client.sandbox.wire import MAX_BODY
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def error(response: httpx.Response, status: int, code: str) -> dict:
@@ -244,7 +249,9 @@ async def test_control_endpoints(api):
     """Health and ledger answer without a token; the claims come along where they are asked for."""
     await api.claim(ref="r")
     health = await api.http.get("http://localhost/__sandbox__/health")
-    assert health.json() == {"status": "ok"}
+    digest = hashlib.sha256((ROOT / "openapi/discounts.yaml").read_bytes()).hexdigest()
+    contract = {"version": SPEC_VERSION, "sha256": digest}
+    assert health.json() == {"status": "ok", "contract": contract}
     ledger = (await api.http.get("http://localhost/__sandbox__/ledger")).json()
     assert ledger == api.sandbox.ledger.summary()
     full = (await api.http.get("http://localhost/__sandbox__/ledger?claims=1")).json()

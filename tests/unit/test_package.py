@@ -60,17 +60,17 @@ ALLOWED = {
         "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",
         "_search", "_slots", "errors", "outcomes",
     },
-    "settings": {"attrs", "_retry", "_secrets", "_version", "errors"},
+    "settings": {"attrs", "_generated", "_retry", "_secrets", "_version", "errors"},
     "client": {
         "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
         "_journal_rows", "_limiter", "_operations", "_pages", "_quota", "_reconcile", "_retry", "_secrets",
         "_tokens", "_validation", "_version", "_waiting", "batch", "errors", "journal", "settings",
     },
-    "": {"_retry", "_version", "batch", "client", "errors", "journal", "models", "outcomes"},
+    "": {"_generated", "_retry", "_version", "batch", "client", "errors", "journal", "models", "outcomes"},
     "sandbox": {"starlette", "uvicorn", "yaml", "jsonschema_rs", "httpx", "sandbox"},
     "cli": {
-        "cyclopts", "rich", "attrs", "", "_journal", "_validation", "settings", "errors", "models",
-        "outcomes", "sandbox", "cli",
+        "cyclopts", "rich", "attrs", "", "_generated", "_journal", "_validation", "settings", "errors",
+        "models", "outcomes", "sandbox", "cli",
     },
 }  # fmt: skip
 

@@ -1,0 +1,191 @@
+"""A contract as facts at places, so that two of them can be compared whatever their parts are called.
+
+References are followed, so that it makes no difference what is written inline; what a direction does not
+carry (read-only fields in a request) is left out. A fact is a keyword of a place and its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, Literal, cast
+
+import attrs
+
+from .changes import METHODS, resolved
+from .documents import Json
+
+Place = tuple[str, ...]
+"""An operation, a part of it, and the way down from there."""
+
+Direction = Literal["request", "response"]
+
+MARK, MARKED = "x-deviation", "x-deviates"
+"""Why ours differs from the provider's at this place; and in which keywords, here and below."""
+
+KEYWORDS = (
+    "type", "format", "enum", "default", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
+    "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf",
+    "maxProperties", "minProperties", "readOnly", "writeOnly",
+)  # fmt: skip
+
+
+@attrs.frozen(eq=False)
+class Node:
+    """A place: its facts, and the object in the document that says so.
+
+    `holder` and `key` are where the document has it, for what is to be removed.
+    """
+
+    facts: Mapping[str, Any]
+    source: MutableMapping[str, Any]
+    holder: MutableMapping[str, Any] | None = None
+    key: str = ""
+
+
+Nodes = dict[Place, Node]
+
+
+def read(document: Json, paths: Sequence[str]) -> Nodes:
+    """Return the places of these paths' operations, in the order of the document."""
+    nodes: Nodes = {}
+    for path in paths:
+        item = document["paths"].get(path, {})
+        for method in METHODS:
+            if method in item:
+                _Reader(document, nodes).operation(f"{method.upper()} {path}", item, method)
+    return nodes
+
+
+def plain(document: Json, value: Any, within: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - as in a document
+    """Return a copy of a part of a document that refers to nothing."""
+    if isinstance(value, dict):
+        ref = value.get("$ref")
+        if isinstance(ref, str):
+            # What holds itself ends where it begins anew.
+            return {} if ref in within else plain(document, resolved(document, value), (*within, ref))
+        return {key: plain(document, one, within) for key, one in value.items()}
+    if isinstance(value, list):
+        return [plain(document, one, within) for one in value]
+    return value
+
+
+class _Reader:
+    def __init__(self, document: Json, nodes: Nodes) -> None:
+        self._document = document
+        self._nodes = nodes
+
+    def operation(self, name: str, item: Json, method: str) -> None:
+        operation = item[method]
+        facts = {key: operation[key] for key in ("operationId", "tags") if key in operation}
+        facts["security"] = self._security(operation)
+        self._add((name,), facts, operation, cast("Any", item), method)
+        for one in (*item.get("parameters", ()), *operation.get("parameters", ())):
+            parameter = self._resolved(one)
+            place = (name, f"{parameter.get('in')} parameter {parameter.get('name')}")
+            self._add(place, {"required": bool(parameter.get("required"))}, parameter)
+            self._schema((*place, "value"), parameter, "schema", "request")
+        body = self._resolved(operation.get("requestBody"))
+        if body:
+            place = (name, "request")
+            self._add(place, {"required": bool(body.get("required"))}, body, operation, "requestBody")
+            self._content(place, body, "request")
+        responses = operation.get("responses", {})
+        for status in responses:
+            response, place = self._resolved(responses[status]), (name, f"response {status}")
+            self._add(place, {}, response, responses, status)
+            headers = response.get("headers", {})
+            for header in headers:
+                one, at = self._resolved(headers[header]), (*place, f"header {header}")
+                self._add(at, {"required": bool(one.get("required"))}, one, headers, header)
+                self._schema((*at, "value"), one, "schema", "response")
+            self._content(place, response, "response")
+
+    def _content(self, place: Place, holder: Json, direction: Direction) -> None:
+        content = holder.get("content", {})
+        for media in content:
+            at = (*place, media)
+            self._add(at, {}, content[media], content, media)
+            self._schema((*at, "value"), content[media], "schema", direction)
+
+    def _schema(
+        self,
+        place: Place,
+        holder: Any,  # noqa: ANN401 - a part of a document
+        key: str,
+        direction: Direction,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        within: tuple[int, ...] = (),
+    ) -> None:
+        if key not in holder:
+            return
+        schema = self._resolved(holder[key])
+        if id(schema) in within:
+            return
+        within = (*within, id(schema))
+        own = {name: schema[name] for name in KEYWORDS if name in schema}
+        types = own.get("type")
+        if isinstance(types, list):
+            named = [one for one in cast("list[str]", types) if one != "null"]
+            own["type"] = named[0] if len(named) == 1 else named
+        own["nullable"] = bool(schema.get("nullable")) or (isinstance(types, list) and "null" in types)
+        more = schema.get("additionalProperties", True)
+        own["additionalProperties"] = more if isinstance(more, bool) else "by a schema"
+        self._add(place, {**own, **(facts or {})}, schema, holder, key)
+        for part in self._parts(schema):
+            properties, needed = part.get("properties", {}), part.get("required", ())
+            for name in properties:
+                one = self._resolved(properties[name])
+                if one.get("readOnly" if direction == "request" else "writeOnly"):
+                    continue
+                required = {"required": name in needed}
+                at = (*place, f".{name}")
+                self._schema(at, properties, name, direction, facts=required, within=within)
+        self._schema((*place, "[]"), schema, "items", direction, within=within)
+        if isinstance(more, dict) and more:
+            self._schema((*place, "{}"), schema, "additionalProperties", direction, within=within)
+        for word in ("oneOf", "anyOf"):
+            choices = dict(enumerate(schema.get(word, ())))
+            for index in choices:
+                at = (*place, f"{word} {index}")
+                self._schema(at, choices, cast("Any", index), direction, within=within)
+
+    def _parts(self, schema: Json) -> Iterator[Json]:
+        yield schema
+        for one in schema.get("allOf", ()):
+            yield from self._parts(self._resolved(one))
+
+    def _security(self, operation: Json) -> list[Any]:
+        """Return what is asked for, whatever it is called."""
+        asked = operation.get("security", self._document.get("security", ()))
+        schemes = self._document.get("components", {}).get("securitySchemes", {})
+        return [sorted(_way_in(schemes.get(name, {})) for name in one) for one in asked]
+
+    def _resolved(self, value: Any) -> Any:  # noqa: ANN401 - a part of a document
+        return resolved(self._document, value)
+
+    def _add(
+        self,
+        place: Place,
+        facts: Mapping[str, Any],
+        source: Any,  # noqa: ANN401 - a part of a document
+        holder: Any = None,  # noqa: ANN401 - as above
+        key: str = "",
+    ) -> None:
+        self._nodes[place] = Node(facts, source, holder, key)
+
+
+def _way_in(scheme: Json) -> str:
+    """Name a security scheme; Swagger 2.0 has no other word for a bearer token than its header."""
+    if (scheme.get("type"), scheme.get("in"), str(scheme.get("name")).lower()) == (
+        "apiKey", "header", "authorization",
+    ):  # fmt: skip
+        return "http bearer"
+    return " ".join(str(scheme[key]) for key in ("type", "scheme", "in", "name") if key in scheme)
+
+
+def shown(place: Place) -> str:
+    """Return a place for people."""
+    operation, *rest = place
+    text = " ".join(step for step in rest if step not in {"value", "application/json"})
+    return f"{operation}: {text.replace(' .', '.').replace(' [', '[')}".removesuffix(": ")
