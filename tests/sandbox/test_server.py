@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import logging
+import re
 import signal
 import socket
 import ssl
@@ -161,8 +162,10 @@ async def test_ends_with_an_open_connection(serve, connect):
     async with SandboxServer(Sandbox()) as server, asyncio.timeout(10):
         connection = await connect(server)
         await connection.send("GET", "/__sandbox__/health", {})
-        assert (await connection.read_head()).startswith("HTTP/1.1 200")
-        await connection.reader.readexactly(len('{"status":"ok"}'))
+        head = await connection.read_head()
+        assert head.startswith("HTTP/1.1 200")
+        (length,) = re.findall(r"(?mi)^content-length: ([0-9]+)", head)
+        await connection.reader.readexactly(int(length))
     assert running_tasks() == before
     assert not await connection.is_over()
 
@@ -224,7 +227,7 @@ async def test_closes_idle_connections(connect):
     async with SandboxServer(Sandbox(), keep_alive=0) as server, asyncio.timeout(10):
         connection = await connect(server)
         await connection.send("GET", "/__sandbox__/health", {})
-        assert (await connection.reader.read()).endswith(b'{"status":"ok"}')
+        assert b'{"status":"ok",' in await connection.reader.read()
 
 
 async def test_speaks_tls(serve, connect, certificate, trust, body):
