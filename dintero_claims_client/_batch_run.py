@@ -311,7 +311,7 @@ class BatchRun:
                 rows.end(row, outcome, ended.answer, written)
             else:
                 rows.leave_open(row, written)
-        except Exception as error:  # noqa: BLE001 - it could not even be asked for
+        except Exception as error:  # noqa: BLE001 - however writing fails, what is known is told
             written(error)
 
     def _written(self, order: int, outcome: Outcome, error: Exception | None) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How fast the library claims, beside other clients, in one run: ./scripts/bench.sh [--quick] [--rounds N].
-# Everything takes some 45 minutes and writes benchmarks/results/; --quick takes under two, and exits with 1 where
+# Everything takes some 35 minutes and writes benchmarks/results/; --quick takes under two, and exits with 1 where
 # a ratio of CPU is more than 30 % worse than the one that is recorded there.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Python is run isolated, and then looks for no module beside its script.
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from contract import manifest  # noqa: E402 - as above
+from contract import manifest  # noqa: E402 - found only now
 
 SPEC = ROOT / manifest.SPEC
 CONFIG = ROOT / manifest.CONFIG
@@ -86,8 +85,7 @@ class CannotRegenerateError(Exception):
 
 def pinned_versions() -> dict[str, str]:
     """Return the exact versions that pyproject.toml asks for, if those are the ones installed."""
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
-    pins: dict[str, str] = dict(entry.split("==") for entry in groups["dev"] if "==" in entry)
+    pins = manifest.pins(ROOT)
     for name in (GENERATOR, VALIDATOR, FORMATTER):
         if name not in pins:
             raise CannotRegenerateError(

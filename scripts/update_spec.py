@@ -11,8 +11,8 @@ used (it lacks a path, or refers to what is not in it), and nothing is changed.
 import argparse
 import datetime
 import io
+import re
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import yaml
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from contract import changes, deviations, documents, extract, merge, report, swagger2
 
@@ -58,7 +59,7 @@ def update(source: Path, today: str) -> tuple[str, int]:
     contract = rounds.load(text)
     merged = merge.merge(before, after, contract, ours_paths)
     if merged.followed:
-        contract["info"]["version"] = rounds.load(f'"{today}"')
+        contract["info"]["version"] = DoubleQuotedScalarString(today)
     made = io.StringIO()
     rounds.dump(contract, made)
     new = documents.parse(made.getvalue())
@@ -66,7 +67,7 @@ def update(source: Path, today: str) -> tuple[str, int]:
         raise documents.DocumentError("the merged contract cannot be read")
     _validate(new, str(CONTRACT))
 
-    version = VERSION.read_text(encoding="utf-8").split('"')[-2]
+    (version,) = re.findall(r'^__version__ = "(.+)"$', VERSION.read_text(encoding="utf-8"), re.MULTILINE)
     ours, theirs = changes.compare(old, new), changes.compare(before, after)
     said = report.report(
         ours,
@@ -100,9 +101,10 @@ def _validate(document: dict[str, Any], name: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file as a whole."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    # Not a temporary file, which would be for its owner only.
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def main() -> int:

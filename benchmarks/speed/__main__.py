@@ -1,6 +1,6 @@
 """Measure how fast the library claims, beside other clients.
 
-./scripts/bench.sh             everything, some 45 minutes; writes benchmarks/results/
+./scripts/bench.sh             everything, some 35 minutes; writes benchmarks/results/
 ./scripts/bench.sh --quick     under two minutes; exits with 1 where a ratio of CPU has become much worse
 """
 
@@ -27,7 +27,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="only what gates a change")
     parser.add_argument("--record", action="store_true", help="with --quick: what others are compared with")
-    parser.add_argument("--goals", action="store_true", help="only what there is a goal for, in 15 minutes")
+    parser.add_argument("--goals", action="store_true", help="only what there is a goal for, some 20 minutes")
     parser.add_argument("--rounds", type=int, help="how often all is measured: 3 times, or 7 with --quick")
     parser.add_argument("--only", default="", help="only scenarios whose name holds this text")
     options = parser.parse_args()

@@ -123,7 +123,7 @@ def _pooled(
     base_url: str,
     width: int,
     context: ssl.SSLContext | None,
-) -> Any:  # noqa: ANN401 - as above
+) -> Any:  # noqa: ANN401 - the client of whichever of the two it is
     return module.AsyncClient(
         base_url=base_url,
         limits=module.Limits(max_connections=width, max_keepalive_connections=width),

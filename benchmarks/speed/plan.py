@@ -57,7 +57,7 @@ _GOALS = {(500, True, 50), (50, True, 50), (100, True, 50), (500, False, 0), (1,
 
 
 def everything() -> list[Scenario]:
-    """Return all scenarios: some 40 minutes."""
+    """Return all scenarios: some 35 minutes."""
     scenarios = []
     for width in WIDTHS:
         for tls in (False, True):

@@ -176,7 +176,7 @@ def _start_nginx(
         check=True,
     ).stderr.strip()
     process = subprocess.Popen(  # noqa: S603 - our own configuration
-        ["nginx", "-c", str(configuration), "-p", str(folder), "-e", "stderr"],  # noqa: S607 - as above
+        ["nginx", "-c", str(configuration), "-p", str(folder), "-e", "stderr"],  # noqa: S607 - the one whose version was read
     )
     pin(core, process.pid)
     return version.removeprefix("nginx version: "), [process]
@@ -189,7 +189,7 @@ def _start_granian(
     for (delay, tls), port in ports.items():
         ssl = ["--ssl-certificate", str(folder / "server.pem"), "--ssl-keyfile", str(folder / "server.key")]
         processes.append(
-            subprocess.Popen(  # noqa: S603 - our own app, below
+            subprocess.Popen(  # noqa: S603 - granian, with the app of this module
                 [
                     sys.executable, "-m", "granian", "--interface", "rsgi", "--host", "127.0.0.1",
                     "--port", str(port), "--http", "1", "--no-ws", "--backlog", "16384", "--no-log",

@@ -6,13 +6,14 @@ breaking them, and not stricter; what the server answers may become stricter, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import Any, Literal, cast
+from typing import Literal
 
 import attrs
 
-Json = Mapping[str, Any]
+from .documents import Json, resolved
+
 Direction = Literal["request", "response"]
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -350,15 +351,6 @@ def operations(document: Json) -> dict[str, Json]:
                 parameters = [*item.get("parameters", ()), *item[method].get("parameters", ())]
                 found[f"{method.upper()} {path}"] = {**item[method], "parameters": parameters}
     return found
-
-
-def resolved(document: Json, value: Any) -> Json:  # noqa: ANN401 - whatever a document holds
-    """Return what a reference within a document refers to, or the value itself."""
-    while isinstance(value, dict) and isinstance(ref := value.get("$ref"), str):
-        value = document
-        for step in ref.removeprefix("#/").split("/"):
-            value = value[step.replace("~1", "/").replace("~0", "~")]
-    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def ref_name(schema: Json) -> str | None:

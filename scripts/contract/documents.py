@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import yaml
 
 Json = Mapping[str, Any]
+Part: TypeAlias = Any
+"""Whatever a document has in a place: what is read here is not ours, and is looked at before it is used."""
 
 # What a page of documentation holds its slice of a specification in.
 _FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -56,7 +58,7 @@ def read_source(path: Path) -> tuple[dict[str, Any], bool]:
 def parse(text: str) -> dict[str, Any] | None:
     """Return the OpenAPI document that a text is; None for anything else."""
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - `_Loader` is a SafeLoader, and makes no objects
     except (yaml.YAMLError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -97,14 +99,21 @@ def references(value: object) -> Iterator[str]:
             yield from references(item)
 
 
-def target(document: Json, ref: str) -> Any:  # noqa: ANN401 - whatever a document holds
+def target(document: Json, ref: str) -> Part:
     """Return what a reference is to; raises `DocumentError` where that is not in the document."""
     if not ref.startswith("#/"):
         raise DocumentError(f"{ref}: refers to another document, which is not read")
-    value: Any = document
+    value: Part = document
     for step in ref.removeprefix("#/").split("/"):
         name = step.replace("~1", "/").replace("~0", "~")
         if not isinstance(value, dict) or name not in value:
             raise DocumentError(f"{ref}: refers to nothing")
         value = value[name]
     return value
+
+
+def resolved(document: Json, value: Part) -> Json:
+    """Return what a reference within a document refers to, or the value itself; empty where there is none."""
+    while isinstance(value, dict) and isinstance(ref := value.get("$ref"), str):
+        value = target(document, ref)
+    return cast("Json", value) if isinstance(value, dict) else {}

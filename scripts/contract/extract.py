@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .changes import METHODS
-from .documents import DocumentError, Json, references, target
+from .documents import DocumentError, Json, Part, references, target
 from .facts import plain
 
 
@@ -107,7 +107,7 @@ def _put_security(document: Json, cut: dict[str, Any]) -> None:
             place[name] = schemes[name]
 
 
-def _ordered(document: Json, cut: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+def _ordered(document: Json, cut: Part) -> Part:
     """Return the cut in the order of the document, so that the same one gives the same bytes."""
     if not isinstance(cut, dict) or not isinstance(document, dict):
         return cut

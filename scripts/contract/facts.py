@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from .changes import METHODS, resolved
-from .documents import Json
+from .changes import METHODS
+from .documents import Json, Part, resolved
 
 Place = tuple[str, ...]
 """An operation, a part of it, and the way down from there."""
@@ -56,7 +56,7 @@ def read(document: Json, paths: Sequence[str]) -> Nodes:
     return nodes
 
 
-def plain(document: Json, value: Any, within: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - as in a document
+def plain(document: Json, value: Part, within: tuple[str, ...] = ()) -> Part:
     """Return a copy of a part of a document that refers to nothing."""
     if isinstance(value, dict):
         ref = value.get("$ref")
@@ -110,7 +110,7 @@ class _Reader:
     def _schema(
         self,
         place: Place,
-        holder: Any,  # noqa: ANN401 - a part of a document
+        holder: Part,
         key: str,
         direction: Direction,
         *,
@@ -161,15 +161,15 @@ class _Reader:
         schemes = self._document.get("components", {}).get("securitySchemes", {})
         return [sorted(_way_in(schemes.get(name, {})) for name in one) for one in asked]
 
-    def _resolved(self, value: Any) -> Any:  # noqa: ANN401 - a part of a document
+    def _resolved(self, value: Part) -> Part:
         return resolved(self._document, value)
 
     def _add(
         self,
         place: Place,
         facts: Mapping[str, Any],
-        source: Any,  # noqa: ANN401 - a part of a document
-        holder: Any = None,  # noqa: ANN401 - as above
+        source: Part,
+        holder: Part = None,
         key: str = "",
     ) -> None:
         self._nodes[place] = Node(facts, source, holder, key)

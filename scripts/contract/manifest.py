@@ -44,12 +44,12 @@ def problems(root: Path) -> list[str]:
                 "is gone" if name not in inputs else "is new" if name not in manifest["inputs"] else "changed"
             )
             said.append(f"{name} {what}, and the code was not regenerated: run scripts/regenerate.sh")
-    pins = _pins(root)
+    pinned = pins(root)
     said += [
-        f"{tool} {pins.get(tool)} is pinned, and the code was generated with {version}: "
+        f"{tool} {pinned.get(tool)} is pinned, and the code was generated with {version}: "
         "run scripts/regenerate.sh"
         for tool, version in manifest["tools"].items()
-        if pins.get(tool) != version
+        if pinned.get(tool) != version
     ]
     outputs = {
         file.relative_to(root / TARGET).as_posix(): _hash(file.read_bytes())
@@ -80,7 +80,8 @@ def _inputs(root: Path) -> dict[str, str]:
     return {file.relative_to(root).as_posix(): _hash(file.read_bytes()) for file in files if file.is_file()}
 
 
-def _pins(root: Path) -> dict[str, str]:
+def pins(root: Path) -> dict[str, str]:
+    """Return the exact versions that the project asks for."""
     project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return dict(entry.split("==") for entry in project["dependency-groups"]["dev"] if "==" in entry)
 

@@ -13,7 +13,7 @@ import attrs
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .deviations import EXISTS, Difference, differences, reason
-from .documents import Json
+from .documents import Json, Part
 from .facts import KEYWORDS, MARKED, Node, Place, plain, read, shown
 
 _NONE = object()
@@ -190,7 +190,7 @@ class _Merge:
             for keyword in {*their.facts, *our.facts}
         )
 
-    def _policy(self, place: Place, keyword: str) -> Any:  # noqa: ANN401 - as in a document
+    def _policy(self, place: Place, keyword: str) -> Part:
         """Return what ours says on purpose in all of a place, and so of what comes to be there."""
         for length in range(len(place) - 1, 0, -1):
             node = self._ours.get(place[:length])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .changes import METHODS, resolved
-from .documents import DocumentError, Json
+from .changes import METHODS
+from .documents import DocumentError, Json, Part, resolved
 
 _PLACES = {
     "#/definitions/": "#/components/schemas/",
@@ -183,7 +183,7 @@ def _header(header: Json) -> dict[str, Any]:
     return {**words, "schema": _schema({key: header[key] for key in _OF_SCHEMA if key in header})}
 
 
-def _schema(schema: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+def _schema(schema: Part) -> Part:
     """Convert a schema, and all in it."""
     if isinstance(schema, list):
         return [_schema(one) for one in schema]

@@ -381,43 +381,38 @@ async def test_a_disk_that_fails(server, make_client, make_rows, path, monkeypat
     assert len(server.claims) == 60
 
 
+@pytest.fixture
+def fail_to_write(monkeypatch):
+    """Return a function that makes all that a journal is to write from now on fail with this."""
+
+    def fail_with(error):
+        write = JournalStore.write
+
+        def fail(store, operations):
+            if operations:
+                raise error
+            write(store, operations)
+
+        monkeypatch.setattr(JournalStore, "write", fail)
+
+    return fail_with
+
+
 async def test_a_journal_that_fails_in_no_way_that_is_known(
-    server, make_client, make_rows, path, monkeypatch
+    server, make_client, make_rows, path, fail_to_write
 ):
-    """Whatever keeps an intent from the disk, it counts as not written, nothing is sent, and it is named."""
+    """Whatever keeps an intent from the disk, it counts as not written, and is told; nothing is sent."""
     client = await make_client()
-    write = JournalStore.write
-
-    def fail(self, operations):
-        if operations:
-            raise MemoryError
-        write(self, operations)
-
-    monkeypatch.setattr(JournalStore, "write", fail)
-    with pytest.raises(JournalWriteError, match="not written: MemoryError"):
+    fail_to_write(MemoryError())
+    with pytest.raises(JournalWriteError, match="not written: MemoryError") as raised:
         await asyncio.wait_for(_run(client, make_rows(20), path, concurrency=4, rate=4), 10)
-    assert server.posts == []
-
-
-async def test_why_a_journal_failed_stays_known(make_client, make_rows, path, monkeypatch):
-    """The error that the batch ends with has the one that kept the journal from writing as its cause."""
-    client = await make_client()
-    write = JournalStore.write
-
-    def fail(self, operations):
-        if operations:
-            raise MemoryError
-        write(self, operations)
-
-    monkeypatch.setattr(JournalStore, "write", fail)
-    with pytest.raises(JournalWriteError) as raised:
-        await _run(client, make_rows(1), path)
     assert isinstance(raised.value.__cause__, MemoryError)
+    assert server.posts == []
 
 
 @pytest.mark.parametrize("how", ["resume", "again"])
 async def test_a_row_that_was_sent_before_is_not_refused_by_a_disk_that_fails(
-    server, make_client, make_rows, path, monkeypatch, how
+    server, make_client, make_rows, path, fail_to_write, how
 ):
     """Where the intent to settle a row cannot be written, what became of it is unknown: it may be taken."""
     client = await make_client()
@@ -432,14 +427,7 @@ async def test_a_row_that_was_sent_before_is_not_refused_by_a_disk_that_fails(
         batch = (
             client.resume(journal) if how == "resume" else client.claim_many(make_rows(3), journal=journal)
         )
-        write = JournalStore.write
-
-        def fail(self, operations):
-            if operations:
-                raise JournalWriteError("the disk is full")
-            write(self, operations)
-
-        monkeypatch.setattr(JournalStore, "write", fail)
+        fail_to_write(JournalWriteError("the disk is full"))
         outcomes, error = [], None
         try:
             async for one in batch:

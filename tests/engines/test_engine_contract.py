@@ -681,20 +681,27 @@ async def test_few_tls_handshakes_at_once(monkeypatch):
             writer.transport.abort()
 
 
-async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
-    """A handshake that takes long counts no more, so that others can begin theirs."""
-    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 0.001)
+@asynccontextmanager
+async def _stalling(count):
+    """Give a request, the connections to a server whose TLS handshakes stall, and when there are so many."""
     writers, enough = [], asyncio.Event()
 
     async def stall(reader, writer):
         writers.append(writer)
-        if len(writers) == 40:
+        if len(writers) == count:
             enough.set()
         await reader.read()
 
     listener = await asyncio.start_server(stall, "127.0.0.1", 0)
     request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
     async with listener, asyncio.timeout(60):
+        yield request, writers, enough
+
+
+async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
+    """A handshake that takes long counts no more, so that others can begin theirs."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 0.001)
+    async with _stalling(40) as (request, writers, enough):
         async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
             calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(40)]
             await enough.wait()
@@ -708,17 +715,7 @@ async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
 async def test_no_handshake_begins_after_closing(monkeypatch):
     """Who waits for a handshake when the engine is closed opens no connection any more."""
     monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
-    writers, enough = [], asyncio.Event()
-
-    async def stall(reader, writer):
-        writers.append(writer)
-        if len(writers) == 16:
-            enough.set()
-        await reader.read()
-
-    listener = await asyncio.start_server(stall, "127.0.0.1", 0)
-    request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
-    async with listener, asyncio.timeout(60):
+    async with _stalling(16) as (request, writers, enough):
         async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
             calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(30)]
             await enough.wait()
