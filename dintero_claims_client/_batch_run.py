@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from functools import partial
 from typing import cast
 
 import attrs
@@ -96,10 +95,10 @@ class BatchRun:
         self._most = settings.concurrency * (ORDERED_AHEAD if settings.ordered else 1)
         self.slots = Slots(window=lambda: self.window.window, most=self._most)
         self.trouble: ClaimsError | None = None
-        self._rate = (
+        self.rate = (
             None if settings.rate is None else RateLimit(settings.rate, clock=calls.clock, sleep=calls.sleep)
         )
-        self._search = ListSearch(
+        self.search = ListSearch(
             calls.pages(lambda: calls.clock() + settings.timeout, settling=True), sleep=calls.sleep
         )
         self._feeder: asyncio.Task[None] | None = None
@@ -136,7 +135,7 @@ class BatchRun:
         self._source_is_over = True
         self._stopping.set()
         self.slots.stop()
-        self._search.stop()
+        self.search.stop()
         if (
             self._feeder is not None
             and self._source_is_awaited
@@ -160,8 +159,8 @@ class BatchRun:
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
         try:
-            rows = await self._make_rows(self)
-            self._feeder = asyncio.create_task(self._feed(rows))
+            self._rows = await self._make_rows(self)
+            self._feeder = asyncio.create_task(self._feed())
             while True:
                 while self._ready and not self._is_aborted:
                     outcome = self._ready.popleft()
@@ -181,67 +180,66 @@ class BatchRun:
                 task.cancel()
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await self._search.aclose()
+                await self.search.aclose()
             finally:
                 self._release_rows(self)
                 self._over.set()
 
-    async def _feed(self, rows: BatchRows) -> None:
+    async def _feed(self) -> None:
         """Take one row after the other, when there is room for it, and begin it when it has its place.
 
         Nothing is read ahead but the row that waits for its place.
         """
         taken = 0
-        in_hand: tuple[int, BatchRow] | None = None
+        in_hand: _Turn | None = None
         try:
             while not self._source_is_over and await self.slots.hold():
-                row = await self._next(rows)
+                row = await self._next()
                 if row is None:
                     self.slots.let_go()
                     break
-                in_hand = taken, row
+                in_hand = _Turn(self, row, taken)
+                taken += 1
                 self._open += 1
-                await self._admit(rows, taken, row)
-                in_hand, taken = None, taken + 1
+                await self._admit(in_hand)
+                in_hand = None
         except BaseException as error:
             if self._is_aborted:
                 raise
             self._fail(_told(error))
             if in_hand is not None:
                 # Nothing was begun of it, and it is told all the same.
-                order, row = in_hand
-                self._give(order, self._stopped(row, error).outcome)
+                self._give(in_hand, self._stopped(in_hand.row, error).outcome)
         finally:
             self._is_fed = True
             self._changed.set()
 
-    async def _admit(self, rows: BatchRows, order: int, row: BatchRow) -> None:
+    async def _admit(self, turn: _Turn) -> None:
         """Begin a row when it has its place."""
+        row, begun = turn.row, False
         if row.settled is not None:
-            self._end(rows, order, row, _Ended(row.settled))
+            self._end(turn, _Ended(row.settled))
             return
-        if self._rate is not None:
-            await self._rate.admit()
-        watch, place, begun = _RowWatch(self.window, self._rate), None, False
+        if self.rate is not None:
+            await self.rate.admit()
+            turn.is_awaited = True
         try:
-            place = await self.slots.enter()
-            if place is None:
-                self._end(rows, order, row, self._stopped(row))
+            turn.place = await self.slots.enter()
+            if turn.place is None:
+                self._end(turn, self._stopped(row))
                 return
             # Here, because rows are to be written down in their order.
-            rows.begin(row, partial(self._begin, rows, order, row, place, watch))
+            self._rows.begin(row, turn.begin)
             begun = True
         finally:
             if not begun:
-                watch.end()
-                if place is not None:
-                    place.leave()
+                turn.end()
 
-    async def _next(self, rows: BatchRows) -> BatchRow | None:
+    async def _next(self) -> BatchRow | None:
         """Return the next row of the source; None at its end, and when the batch is stopped."""
         self._source_is_awaited = True
         try:
-            row = await rows.next()
+            row = await self._rows.next()
         except asyncio.CancelledError:
             if self._feeder is None or not self._stopping.is_set():
                 raise
@@ -259,70 +257,62 @@ class BatchRun:
             self.slots.end()
         return row
 
-    def _begin(
-        self,
-        rows: BatchRows,
-        order: int,
-        row: BatchRow,
-        place: Place,
-        watch: _RowWatch,
-        error: JournalError | None,
-    ) -> None:
+    def begin(self, turn: _Turn, error: JournalError | None) -> None:
         """Claim a row, now that it is written down that it is to be sent."""
         if self._is_aborted:
             return
+        row = turn.row
         if error is None:
-            task = asyncio.create_task(self._work(rows, order, row, place, watch))
+            task = asyncio.create_task(self._work(turn))
             # With eager tasks it may have ended already.
             if not task.done():
-                self._claiming[order] = task
+                self._claiming[turn.order] = task
             return
-        watch.end()
-        place.leave()
+        turn.end()
         self._fail(error)
-        self._end(rows, order, row, self._given_up(row, error, _doubt(row)))
+        self._end(turn, self._given_up(row, error, _doubt(row)))
 
-    async def _work(self, rows: BatchRows, order: int, row: BatchRow, place: Place, watch: _RowWatch) -> None:
+    async def _work(self, turn: _Turn) -> None:
+        row = turn.row
         try:
-            ended = await self._claim(row, place, watch)
+            ended = await self._claim(turn)
         except BaseException as error:
             if self._is_aborted:
                 raise
             self._fail(_told(error))
             # No row goes without a word. The journal has it as sent.
             doubt = OutcomeUnknownError("the claim was broken off, and may have been taken", ref=row.ref)
-            self._give(order, self._unknown(row, doubt))
+            self._give(turn, self._unknown(row, doubt))
             return
         finally:
-            watch.end()
-            place.leave()
-            self._claiming.pop(order, None)
-        self._end(rows, order, row, ended)
+            turn.end()
+            self._claiming.pop(turn.order, None)
+        self._end(turn, ended)
 
-    def _end(self, rows: BatchRows, order: int, row: BatchRow, ended: _Ended) -> None:
+    def _end(self, turn: _Turn, ended: _Ended) -> None:
         """Write down how a row ended, and then give it out."""
-        outcome = ended.outcome
+        outcome = turn.outcome = ended.outcome
         if _is_replayed(outcome):
-            self._give(order, outcome)
+            self._give(turn, outcome)
             return
-        written = partial(self._written, order, outcome)
         try:
             if ended.is_final:
-                rows.end(row, outcome, ended.answer, written)
+                self._rows.end(turn.row, outcome, ended.answer, turn.written)
             else:
-                rows.leave_open(row, written)
+                self._rows.leave_open(turn.row, turn.written)
         except Exception as error:  # noqa: BLE001 - however writing fails, what is known is told
-            written(error)
+            self.written(turn, error)
 
-    def _written(self, order: int, outcome: Outcome, error: Exception | None) -> None:
+    def written(self, turn: _Turn, error: Exception | None) -> None:
+        """Give out how a row ended, now that it is written down, or that it is known that it is not."""
         if error is not None:
             # What is known is told all the same; the journal has the row as sent.
             self._fail(error)
-        self._give(order, outcome)
+        self._give(turn, cast("Outcome", turn.outcome))
 
-    def _give(self, order: int, outcome: Outcome) -> None:
+    def _give(self, turn: _Turn, outcome: Outcome) -> None:
         if self._settings.ordered:
-            self._early[order] = outcome
+            self._early[turn.order] = outcome
             while self._given in self._early:
                 self._ready.append(self._early.pop(self._given))
                 self._given += 1
@@ -337,8 +327,9 @@ class BatchRun:
             self._error = error
         self.stop()
 
-    async def _claim(self, row: BatchRow, place: Place, watch: _RowWatch) -> _Ended:
+    async def _claim(self, turn: _Turn) -> _Ended:
         """Return how a row ends."""
+        row, place = turn.row, cast("Place", turn.place)
         # Rows without one are settled.
         claim = cast("ClaimToSend", row.claim)
         # Calls that failed with the outcome unknown, and those that are known not to have claimed.
@@ -360,8 +351,7 @@ class BatchRun:
                 claim,
                 deadline=deadline,
                 if_exists=if_exists,
-                watch=watch,
-                find=partial(self._find, claim, find_by, place),
+                watch=turn,
                 earlier=earlier,
                 find_by=find_by,
             )
@@ -406,18 +396,13 @@ class BatchRun:
             return Earlier.POSSIBLE
         return Earlier.NONE
 
-    async def _find(self, claim: ClaimToSend, find_by: float, place: Place) -> Found:
-        # Others may claim meanwhile.
-        place.leave()
-        return await self._search.find_readable(claim, find_by)
-
     async def _find_out(self, row: BatchRow, claim: ClaimToSend, error: OutcomeUnknownError) -> _Ended | None:
         """Say what became of a row whose call could not; None where it is to be claimed again."""
         if claim.ref is None or error.taken is False:
             return _Ended(self._unknown(row, error))
         if error.taken is None:
             return None
-        found = await self._search.find_until(claim, self._calls.clock() + self._settings.patience)
+        found = await self.search.find_until(claim, self._calls.clock() + self._settings.patience)
         if isinstance(found, FoundClaim):
             self._answered()
             if not is_ours(claim, found):
@@ -495,31 +480,61 @@ class BatchRun:
         return Unknown(request=row.request, error=error, ref=row.ref, row=row.number)
 
 
-class _RowWatch:
-    """Lets the requests for a row keep the rate, and tells the window how they end."""
+class _Turn:
+    """A row's turn, from when it is taken until it is given out.
 
-    __slots__ = ("_epoch", "_is_awaited", "_rate", "_window")
+    `order` counts them; `place` is its place among those under way; `is_awaited` while the rate keeps a
+    moment for its first request.
+    """
 
-    def __init__(self, window: AdaptiveWindow, rate: RateLimit | None) -> None:
-        self._window = window
-        self._rate = rate
-        self._is_awaited = rate is not None
-        self._epoch = window.epoch
+    __slots__ = ("_epoch", "_run", "is_awaited", "order", "outcome", "place", "row")
+
+    def __init__(self, run: BatchRun, row: BatchRow, order: int) -> None:
+        self._run = run
+        self._epoch = run.window.epoch
+        self.row = row
+        self.order = order
+        self.place: Place | None = None
+        self.is_awaited = False
+        self.outcome: Outcome | None = None
+
+    def begin(self, error: JournalError | None) -> None:
+        """Begin, now that the row is written down; see `WhenWritten`."""
+        self._run.begin(self, error)
+
+    def written(self, error: JournalError | None) -> None:
+        """Be given out, now that the outcome is written down; see `WhenWritten`."""
+        self._run.written(self, error)
 
     async def before_request(self) -> None:
-        if self._rate is not None:
-            await self._rate.wait()
-            self.end()
-        self._epoch = self._window.epoch
+        """Keep the rate; see `Watch`."""
+        if self._run.rate is not None:
+            await self._run.rate.wait()
+            self._dismiss()
+        self._epoch = self._run.window.epoch
 
     def after_request(self, status: int | None, seconds: float) -> None:
-        self._window.ended(self._epoch, status=status, seconds=seconds)
+        """Tell the window how a request ended; see `Watch`."""
+        self._run.window.ended(self._epoch, status=status, seconds=seconds)
+
+    async def find(self, claim: ClaimToSend, deadline: float) -> Found:
+        """Look for the claim together with those of other rows; see `Watch`."""
+        self._leave()
+        return await self._run.search.find_readable(claim, deadline)
 
     def end(self) -> None:
-        """Expect no first turn any longer."""
-        if self._is_awaited and self._rate is not None:
-            self._is_awaited = False
-            self._rate.dismiss()
+        """Let others have the place, and the moment that the rate kept for it."""
+        self._dismiss()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.place is not None:
+            self.place.leave()
+
+    def _dismiss(self) -> None:
+        if self.is_awaited and self._run.rate is not None:
+            self.is_awaited = False
+            self._run.rate.dismiss()
 
 
 def _is_replayed(outcome: Outcome | None) -> bool:

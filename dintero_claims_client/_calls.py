@@ -12,7 +12,7 @@ from ._generated.models.claim import Claim
 from ._operations import ClaimToSend, Operations
 from ._pages import ListPage, Page
 from ._quota import RetryQuota
-from ._reconcile import Earlier, Find, Found, Recovered, find_by_ref, is_ours, settle
+from ._reconcile import Earlier, Found, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._watch import Watch
 from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError
@@ -73,27 +73,35 @@ class Calls:
         deadline: float,
         if_exists: IfExists,
         watch: Watch | None = None,
-        find: Find | None = None,
         earlier: Earlier | None = None,
         find_by: float | None = None,
     ) -> Taken | NotTaken:
         """Claim, and find out what became of it where the answer does not say.
 
-        `find` looks the claim up, where that is not to be done by this call alone, again and again until
-        `find_by`, by default the deadline. `earlier` where the caller knows it; who asks for what exists may
-        have claimed before.
+        `watch` looks it up, where that is not to be done by this call alone, again and again until `find_by`,
+        by default the deadline. `earlier` where the caller knows it; who asks for what exists may have
+        claimed before.
         """
-        if earlier is None:
-            earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
+        began = self.clock()
+        first = await self.operations.claim(claim, deadline, watch)
+        if isinstance(first, Done):
+            # Nothing of what follows is made for a claim that needs none of it.
+            self.quota.succeed(repeated=False)
+            return Taken(first.value, recovered=False, answer=first.answer)
         ended = await self._run(
             partial(self.operations.claim, claim, deadline, watch),
             deadline,
             repeatable=claim.ref is not None,
             for_claim=True,
-            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - self.clock())),
+            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - began)),
+            first=first,
         )
         if isinstance(ended.last, Done):
             return Taken(ended.last.value, recovered=False, answer=ended.last.answer)
+        if earlier is None:
+            earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
+        if find_by is None:
+            find_by = deadline
         outcome = await settle(
             claim,
             ended.last,
@@ -101,8 +109,8 @@ class Calls:
             refused_before=ended.refused_before,
             if_exists=if_exists,
             earlier=earlier,
-            find=find or partial(self._find, claim, deadline),
-            pause=partial(self._pause, deadline if find_by is None else find_by),
+            find=partial(self._find if watch is None else watch.find, claim, find_by),
+            pause=partial(self._pause, find_by),
         )
         if not isinstance(outcome, Recovered):
             unsent = isinstance(ended.last, NotSent) and not isinstance(outcome, OutcomeUnknownError)
@@ -156,6 +164,7 @@ class Calls:
         for_claim: bool = False,
         paid: bool = False,
         reserve: float = 0.0,
+        first: Failure | None = None,
     ) -> Awaitable[Ended[T]]:
         return run_attempts(
             attempt,
@@ -168,6 +177,7 @@ class Calls:
             random=self.random,
             paid=paid,
             reserve=reserve,
+            first=first,
         )
 
     async def _pause(self, deadline: float, looks: int) -> bool:

@@ -42,18 +42,18 @@ class _Journaled:
         """See `BatchRows`."""
         row.begun = True
         # Also where it was sent before: it may have been refused since, and asked for again.
-        self._journal.write([*self._new(row), MarkSent(row.number)], then)
+        self._journal.write((*self._new(row), MarkSent(row.number)), then)
 
     def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten) -> None:
         """See `BatchRows`."""
         kept = SetOutcome(row.number, _to_journal(outcome, answer))
         # Together, because a row that has no claim cannot be resumed.
-        self._journal.write([*self._new(row), kept], then)
+        self._journal.write((*self._new(row), kept), then)
 
     def leave_open(self, row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
         if row.begun and not row.marked:
-            self._journal.write([MarkUnsent(row.number)], then)
+            self._journal.write((MarkUnsent(row.number),), then)
         else:
             then(None)
 
@@ -88,6 +88,7 @@ class JournaledRequests(_Journaled):
         super().__init__(journal, operations)
         self._source = Source(requests)
         self._known_rows = journal.next_number
+        self._was_used = journal.was_used
 
     async def next(self) -> BatchRow | None:
         """See `BatchRows`; raises `JournalError` for a request that is not the journal's."""
@@ -104,7 +105,7 @@ class JournaledRequests(_Journaled):
             lambda body: self._journal.ref_for(number, encode_body(dict(body))),
         )
         if number >= self._known_rows:
-            row.sent_before = self._journal.was_used
+            row.sent_before = self._was_used
             return row
         if not self._known:
             most = min(CHUNK, self._known_rows - number)
@@ -148,7 +149,7 @@ class JournalRows(_Journaled):
 
 
 def _body(row: BatchRow) -> bytes | None:
-    return None if row.claim is None else row.claim.request.body
+    return None if row.claim is None else row.claim.content
 
 
 def _to_journal(outcome: Outcome, answer: bytes | None) -> JournalOutcome:

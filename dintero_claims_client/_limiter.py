@@ -42,6 +42,8 @@ class Limiter:
         self._size = size
         self._clock = clock
         self._pacing = Pacing(size)
+        self._place = Place(self._pacing.epoch)
+        """The same for all until the server pushes back."""
         self._queue = WaitQueue(give_back=self._leave)
         self._under_way = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +76,9 @@ class Limiter:
                 return self._no_place(deadline)
         else:
             self._under_way += 1
-        return Place(self._pacing.epoch)
+        if self._place.epoch != self._pacing.epoch:
+            self._place = Place(self._pacing.epoch)
+        return self._place
 
     def _no_place(self, deadline: float) -> NoPlace:
         if self._closed:

@@ -51,7 +51,7 @@ Mint = Callable[[Mapping[str, Any]], str]
 class ClaimToSend:
     """A checked claim: the bytes that every attempt sends, and what its answer is compared with."""
 
-    request: EngineRequest
+    content: bytes
     customer_id: str
     ref: str | None
     minted: bool
@@ -60,7 +60,7 @@ class ClaimToSend:
     @property
     def body(self) -> dict[str, Any]:
         """The claim as a JSON object; not kept, because few ever need it."""
-        body: dict[str, Any] = json.loads(self.request.body or b"")
+        body: dict[str, Any] = json.loads(self.content)
         return body
 
 
@@ -126,8 +126,7 @@ class Operations:
         self._headers = headers
         # Of a claim only the body is its own.
         built = claim_discounts._get_kwargs(account_id, body=_BLANK)
-        self._claim_url = base_url + built["url"]
-        self._claim_headers = {**headers, **built["headers"]}
+        self._claim_request = EngineRequest("POST", base_url + built["url"], {**headers, **built["headers"]})
         self._authorized: tuple[Mapping[str, str], Token, Mapping[str, str]] | None = None
         self._policy = policy
         self._clock = clock
@@ -150,22 +149,20 @@ class Operations:
             raise
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise invalid_extras() from None
-        return self._to_send(body, content, minted=minted)
+        return _to_send(body, content, minted=minted)
 
     def restore_claim(self, content: bytes, *, minted: bool) -> ClaimToSend:
         """Return the claim whose bytes were made before, to be sent as they are."""
         body: dict[str, Any] = json.loads(content)
-        return self._to_send(body, content, minted=minted)
-
-    def _to_send(self, body: Mapping[str, Any], content: bytes, *, minted: bool) -> ClaimToSend:
-        request = EngineRequest("POST", self._claim_url, self._claim_headers, content)
-        return ClaimToSend(request, body["customer_id"], body.get("ref"), minted)
+        return _to_send(body, content, minted=minted)
 
     async def claim(
         self, claim: ClaimToSend, deadline: float, watch: Watch | None = None
     ) -> Done[Claim] | Failure:
         """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
-        answered = await self._exchange(claim.request, deadline=deadline, ref=claim.ref, watch=watch)
+        answered = await self._exchange(
+            self._claim_request, deadline=deadline, content=claim.content, ref=claim.ref, watch=watch
+        )
         if not isinstance(answered, _Answered):
             return answered
         answer = answered.answer
@@ -244,6 +241,7 @@ class Operations:
         request: EngineRequest,
         *,
         deadline: float,
+        content: bytes | None = None,
         ref: str | None = None,
         settling: bool = False,
         watch: Watch | None = None,
@@ -254,11 +252,11 @@ class Operations:
             return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
         good = False
         try:
-            answered = await self._send(request, deadline, ref, watch)
+            answered = await self._send(request, content, deadline, ref, watch)
             if isinstance(answered, _Answered) and answered.answer.status == 401:
                 # The server says so before it executes anything; a new token is all that it wants.
                 self._tokens.discard(answered.token)
-                answered = await self._send(request, deadline, ref, watch)
+                answered = await self._send(request, content, deadline, ref, watch)
                 if isinstance(answered, _Answered):
                     answered = attrs.evolve(answered, replayed=True)
             good = isinstance(answered, _Answered) and not self._is_pushed_back(place, answered.answer)
@@ -281,7 +279,12 @@ class Operations:
         return seconds is not None
 
     async def _send(
-        self, request: EngineRequest, deadline: float, ref: str | None, watch: Watch | None
+        self,
+        request: EngineRequest,
+        content: bytes | None,
+        deadline: float,
+        ref: str | None,
+        watch: Watch | None,
     ) -> _Answered | Failure:
         """Send with the token of the moment."""
         token = self._tokens.at_hand() or await self._tokens.get(deadline=deadline)
@@ -291,11 +294,7 @@ class Operations:
                 error.ref = ref
             return NotSent(token.reason, permanent=token.final, retry_after=token.retry_after, error=error)
         authorized = EngineRequest(
-            request.method,
-            request.url,
-            self._authorize(request.headers, token),
-            request.body,
-            request.body_cap,
+            request.method, request.url, self._authorize(request.headers, token), content, request.body_cap
         )
         if watch is not None:
             # Last, so that nothing lies between a turn and its request.
@@ -355,6 +354,10 @@ class Operations:
                 )
             case said:
                 return Refused(error, again=said is Verdict.THROTTLED, replayed=answered.replayed)
+
+
+def _to_send(body: Mapping[str, Any], content: bytes, *, minted: bool) -> ClaimToSend:
+    return ClaimToSend(content, body["customer_id"], body.get("ref"), minted)
 
 
 def _has_extras(request: ClaimRequest) -> bool:

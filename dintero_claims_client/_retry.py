@@ -186,20 +186,23 @@ async def run_attempts(
     random: Callable[[], float],
     paid: bool = False,
     reserve: float = 0.0,
+    first: Done[T] | Failure | None = None,
 ) -> Ended[T]:
     """Attempt until it is done, may not be repeated, or does not fit into the time left.
 
     Every repetition is paid for from the `quota`. Where there is none left, a call that is in doubt waits
     for it, because its outcome is to be found out; any other ends, and is told when to come again. `paid`
     where the first attempt was paid for too; `reserve` is how many seconds a call in doubt keeps for finding
-    out. Raises nothing of its own; `deadline` is a reading of `clock`.
+    out; `first` is how the first attempt ended, where that was made before. Raises nothing of its own;
+    `deadline` is a reading of `clock`.
     """
     count = 0
     before: Ambiguous | None = None
     refused = False
     while True:
         count += 1
-        outcome = await attempt()
+        outcome = await attempt() if first is None else first
+        first = None
         if isinstance(outcome, Done) or (isinstance(outcome, Refused) and not outcome.again):
             quota.succeed(repeated=paid or count > 1)
             return Ended(

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
@@ -27,6 +28,10 @@ GATHERING_SECONDS = 0.01
 _GATHERED_SHARE = 8
 """What waits is written together after this time, or once it is this part of what may be under way. Each
 write costs the same however little it is, and meanwhile others may begin."""
+
+_MOST, _MOST_SHARE = 125, 4
+"""So much is written together at most, or this part of what may be under way where that is more. If all
+waited for the same write, none would be claimed meanwhile, and then all would be at once."""
 
 _PATIENCE = 100
 """Turns of the event loop for a batch that is ending."""
@@ -58,7 +63,7 @@ class Journal:
         self._store = store
         self._thread: ThreadPoolExecutor | None = None
         self._owns_store = True
-        self._operations: list[Operation] = []
+        self._operations: list[Sequence[Operation]] = []
         self._written: list[WhenWritten] = []
         self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -189,9 +194,10 @@ class Journal:
 
     def write(self, operations: Sequence[Operation], then: WhenWritten) -> None:
         """Write, in this order and together, and call `then` when it is on disk, or never will be."""
-        self._operations.extend(operations)
+        self._operations.append(operations)
         self._written.append(then)
-        self._gather(asyncio.get_running_loop())
+        if not self._is_writing:
+            self._gather()
 
     async def _flush(self) -> None:
         """Wait until all is on disk that is to be written at this moment, or never will be."""
@@ -199,9 +205,8 @@ class Journal:
         self.write([], lambda _: flushed.set())
         await flushed.wait()
 
-    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._is_writing:
-            return
+    def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
         if not self._must_wait():
             self._is_writing = True
             # Not at once, so that all that is ready at this moment is one write.
@@ -210,8 +215,11 @@ class Journal:
             self._timer = loop.call_later(GATHERING_SECONDS, self._write_what_waits)
 
     def _must_wait(self) -> bool:
-        width = self._batch.width if self._batch is not None and self._writes_wait else 0
-        return len(self._written) * _GATHERED_SHARE < width
+        return self._writes_wait and len(self._written) * _GATHERED_SHARE < self._width
+
+    @property
+    def _width(self) -> int:
+        return 0 if self._batch is None else self._batch.width
 
     def _write_what_waits(self) -> None:
         self._timer = None
@@ -223,14 +231,18 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        operations, written = self._operations, self._written
-        self._operations, self._written = [], []
+        most = max(_MOST, self._width // _MOST_SHARE)
+        operations, self._operations = self._operations[:most], self._operations[most:]
+        written, self._written = self._written[:most], self._written[most:]
         store = self._store
         if store is None:
             self._is_writing = False
+            if self._written:
+                self._gather()
             _answer(written, JournalError(f"{self.path}: the journal is closed"))
             return
-        work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, operations)
+        together = list(chain.from_iterable(operations))
+        work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, together)
         work.add_done_callback(lambda done: self._group_is_written(done, written))
 
     def _group_is_written(self, done: asyncio.Future[None], written: list[WhenWritten]) -> None:
@@ -242,7 +254,7 @@ class Journal:
             error = failure
         self._is_writing = False
         if self._written:
-            self._gather(asyncio.get_running_loop())
+            self._gather()
         _answer(written, error)
 
     def _open_store(self) -> JournalStore:

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from .aiohttp_direct import NO_TIMEOUT, DirectPost, Received, parsed, unsent
 from .base import EngineRequest, EngineResponse, RequestMaybeSent, RequestNotSent, inflate
+from .deadlines import Deadlines
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -176,6 +177,7 @@ class AiohttpEngine:
             auto_decompress=False,
         )
         self._direct = DirectPost(self._connector, self._session)
+        self._deadlines = Deadlines()
 
     async def send(self, request: EngineRequest, *, deadline: float) -> EngineResponse:
         """See `Engine.send`."""
@@ -183,7 +185,7 @@ class AiohttpEngine:
             raise RequestNotSent("the client was closed", permanent=True)
         received = Received()
         try:
-            async with asyncio.timeout_at(deadline):
+            with self._deadlines.at(deadline):
                 proxy = self._proxy or self._environment_proxy(request.url)
                 if proxy is None and request.method == "POST":
                     await self._direct.exchange(request, received)

@@ -13,19 +13,17 @@ from itertools import chain
 
 from .encoding import Columns
 
-_SIZES = (50, 10, 1)
-"""Records in one statement. Only so many different ones, because SQLite keeps what it has compiled."""
+MOST = 64
+"""Records in one statement. There is one for each number up to that; SQLite keeps what it has compiled."""
 
 
 def add_all(connection: sqlite3.Connection, statement: str, records: Sequence[Columns]) -> int:
     """Execute a statement with all records in place of `{records}`; return how many it changed."""
-    changed = done = 0
-    for size in _SIZES:
-        while len(records) - done >= size:
-            some = records[done : done + size]
-            text = _with_places(statement, size, len(some[0]))
-            changed += connection.execute(text, tuple(chain.from_iterable(some))).rowcount
-            done += size
+    changed = 0
+    for begin in range(0, len(records), MOST):
+        some = records[begin : begin + MOST]
+        text = _with_places(statement, len(some), len(some[0]))
+        changed += connection.execute(text, tuple(chain.from_iterable(some))).rowcount
     return changed
 
 

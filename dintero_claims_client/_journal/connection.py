@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import JournalError, JournalWriteError
+from .bulk import MOST
 from .encoding import DamagedError
 
 _BUSY_SECONDS = 5.0
@@ -26,6 +27,8 @@ def connect(
         timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,
+        # Those that add many records, for each table a batch adds to, and all others.
+        cached_statements=4 * MOST,
     )
     connection.text_factory = as_text
     return connection

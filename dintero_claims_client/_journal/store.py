@@ -34,7 +34,7 @@ from .encoding import (
 )
 from .files import check_wal, locate, prepare, require
 from .lock import hold, is_held
-from .records import AddRow, Counts, Kind, MarkSent, MarkUnsent, Operation, Outcome, Record, Reject, Row
+from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
 from .statements import ADD_OUTCOME, ADD_REJECT, ADD_ROW, ADD_SENT, IS_UNSETTLED, RECORDS, UNMARK_SENT
 
 _DIGEST_SIZE = 16
@@ -64,6 +64,7 @@ class JournalStore:
         (has_sent,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sent)").fetchone()
         self.was_used = bool(has_sent) or "used" in facts
         self._is_used = self.was_used
+        self._may_send = False
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Self:
@@ -127,14 +128,14 @@ class JournalStore:
         unsent: list[Columns] = []
         outcomes: list[Columns] = []
         for operation in operations:
-            if isinstance(operation, MarkUnsent):
-                unsent.append(sent_columns(operation.number, under_way=False))
+            if isinstance(operation, AddRow):
+                rows.append(row_columns(operation.row))
             elif isinstance(operation, MarkSent):
                 sent.append(sent_columns(operation.number, under_way=True))
-            elif isinstance(operation, AddRow):
-                rows.append(row_columns(operation.row))
-            else:
+            elif isinstance(operation, SetOutcome):
                 outcomes.append(outcome_columns(operation.number, operation.outcome))
+            else:
+                unsent.append(sent_columns(operation.number, under_way=False))
         if not operations:
             return
         is_first = bool(sent) and not self._is_used
@@ -143,7 +144,9 @@ class JournalStore:
                 self._set_facts(used=b"1")
             self._add_rows(rows)
             if sent:
-                if not self.is_input_complete:
+                # Not asked again: what is complete stays so.
+                self._may_send = self._may_send or self.is_input_complete
+                if not self._may_send:
                     raise self._refused("nothing can be sent before the input is complete")
                 self._check_numbers(sent)
                 if add_all(connection, ADD_SENT, sent) != len(sent):

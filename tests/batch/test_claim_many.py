@@ -319,15 +319,27 @@ async def test_closing_in_the_turn_of_an_outcome(server, make_client, make_rows,
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks cannot be eager")
 async def test_eager_tasks(server, make_client, make_rows):
-    """A row that ends in the turn in which its task is made is told as any other."""
+    """A row that ends in the turn in which its task is made is told as any other, and its task is let go."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     client = await make_client()
-    server.gate.clear()
-    running = asyncio.create_task(_until_error(client.claim_many(make_rows(6), concurrency=3)))
-    await server.until(lambda: server.held == 3)
-    await client.aclose()
-    outcomes, _ = await asyncio.wait_for(running, 10)
-    assert sorted(one.row for one in outcomes) == list(range(len(outcomes)))
+    told = asyncio.Event()
+
+    async def source():
+        rows = iter(make_rows(3))
+        yield next(rows)
+        await told.wait()
+        # What comes now ends without waiting for anything.
+        await client.aclose()
+        for row in rows:
+            yield row
+
+    batch = client.claim_many(source(), concurrency=3)
+    assert isinstance(await anext(batch), Claimed)
+    told.set()
+    outcomes, error = await asyncio.wait_for(_until_error(batch), 10)
+    assert isinstance(error, ClientStateError)
+    assert [(type(one), one.row) for one in outcomes] == [(Rejected, 1)]
+    assert not batch._run._claiming
 
 
 async def test_a_cancellation_inside_the_source(make_client, make_rows):

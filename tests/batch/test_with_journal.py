@@ -719,6 +719,48 @@ async def test_what_waits_is_written_together(path, monkeypatch):
         assert groups == [10, 1]
 
 
+@pytest.mark.parametrize(("width", "sizes"), [(80, [125, 125, 50]), (800, [200, 100])])
+async def test_not_all_is_written_together(path, monkeypatch, width, sizes):
+    """What waits is cut up, in its order, so that some rows are claimed while others are written down."""
+    write, groups = JournalStore.write, []
+    monkeypatch.setattr(
+        JournalStore, "write", lambda self, given: (groups.append(len(given)), write(self, given))
+    )
+    written = []
+    async with Journal.open(path) as journal:
+        await journal.acquire(_Width(width), "T12345678")
+        groups.clear()
+        for number in range(300):
+            journal.write([AddRow(_journal_row(number))], lambda error, number=number: written.append(number))
+        await _write(journal, MarkSent(299))
+    assert (groups[: len(sizes) - 1], sum(groups)) == (sizes[:-1], 301)
+    assert written == list(range(300))
+
+
+async def test_closing_answers_all_that_waits(path):
+    """A journal that is closed by its owner has written all that waited, however many writes that takes."""
+    written = []
+    async with Journal.open(path) as journal:
+        for number in range(300):
+            journal.write([AddRow(_journal_row(number))], written.append)
+    assert written == [None] * 300
+    async with Journal.open(path) as journal:
+        assert (await journal.counts()).rows == 300
+
+
+async def test_a_closed_journal_answers_every_write(path):
+    """Each write to a journal that is closed is told so, also where they are more than one group."""
+    errors = []
+    journal = Journal.open(path)
+    async with journal:
+        pass
+    for number in range(300):
+        journal.write([AddRow(_journal_row(number))], errors.append)
+    await asyncio.wait_for(journal._flush(), 10)
+    assert {type(error) for error in errors} == {JournalError}
+    assert len(errors) == 300
+
+
 async def test_what_waits_is_written_after_a_moment(path, monkeypatch):
     """A write for which no others come is written all the same."""
     monkeypatch.setattr("dintero_claims_client.journal.GATHERING_SECONDS", 0.001)

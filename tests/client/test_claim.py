@@ -745,5 +745,5 @@ async def test_what_is_compared_is_what_was_sent(make_client, make_request):
     request.discounts[0].additional_properties = extra
     claim = client._open().operations.prepare_claim(request, mint=None)
     extra["shelf"]["row"] = 2
-    assert json.loads(claim.request.body) == claim.body
+    assert json.loads(claim.content) == claim.body
     assert claim.body["discounts"][0]["shelf"] == {"row": 1}

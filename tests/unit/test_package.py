@@ -27,7 +27,10 @@ ALLOWED = {
     "_quota": {"_waiting"},
     "_engines.base": {"attrs"},
     "_engines.aiohttp_direct": {"aiohttp", "yarl", "_engines.base"},
-    "_engines.aiohttp_engine": {"aiohttp", "_engines.aiohttp_direct", "_engines.base"},
+    "_engines.deadlines": set(),
+    "_engines.aiohttp_engine": {
+        "aiohttp", "_engines.aiohttp_direct", "_engines.base", "_engines.deadlines",
+    },
     "_engines.httpx_engine": {"_engines.base"},
     "_engines": {"_engines.base", "_engines.aiohttp_engine", "_engines.httpx_engine"},
     "_tokens": {"attrs", "_engines.base", "_protocol", "_secrets", "errors"},
@@ -37,7 +40,7 @@ ALLOWED = {
         "attrs", "_engines.base", "_generated", "_limiter", "_protocol", "_retry", "_secrets", "_tokens",
         "_validation", "_watch", "errors",
     },
-    "_watch": set(),
+    "_watch": {"_operations", "_reconcile"},
     "_calls": {
         "attrs", "_generated", "_operations", "_pages", "_quota", "_reconcile", "_retry", "_watch", "errors",
     },

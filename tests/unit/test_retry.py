@@ -116,7 +116,7 @@ class World:
         self.sleeps.append(seconds)
         self.now += seconds
 
-    async def run(self, *, repeatable=True, deadline=160.0, paid=False, reserve=0.0):
+    async def run(self, *, repeatable=True, deadline=160.0, paid=False, reserve=0.0, first=None):
         return await run_attempts(
             self.attempt,
             policy=POLICY,
@@ -128,6 +128,7 @@ class World:
             random=lambda: 1.0,
             paid=paid,
             reserve=reserve,
+            first=first,
         )
 
 
@@ -138,6 +139,28 @@ async def test_the_loop_ends_at_success():
     ended = await world.run()
     assert (Done("claim"), 4, lost) == (ended.last, ended.attempts, ended.before)
     assert world.sleeps == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [Done(1)],
+        [NotSent("x"), Ambiguous("lost"), NotSent("y"), Done(1)],
+        [NotSent("x", permanent=True)],
+        [Ambiguous("lost"), *[NotSent("x")] * 8],
+        [THROTTLED] * 9,
+    ],
+)
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_a_first_attempt_that_was_made_before(outcomes, repeatable):
+    """A loop that is given how the first attempt ended goes on as one that made it: so often, so long."""
+    world, other = World(*outcomes), World(*outcomes[1:])
+    made, given = (
+        await world.run(repeatable=repeatable),
+        await other.run(repeatable=repeatable, first=outcomes[0]),
+    )
+    assert made == given
+    assert (world.sleeps, world.quota.succeeded) == (other.sleeps, other.quota.succeeded)
 
 
 async def test_the_loop_without_failures_does_not_sleep():
