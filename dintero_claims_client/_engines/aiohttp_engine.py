@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import select
 import ssl
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
@@ -19,6 +21,7 @@ from .deadlines import Deadlines
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -29,16 +32,24 @@ HANDSHAKE_SECONDS = 0.25
 once would hold it up, and time each other out."""
 
 
-class _Permit:
-    """One of a semaphore's, given back once."""
+class _Handshake:
+    """A TLS handshake that counts, until it ends or takes long."""
 
-    def __init__(self, semaphore: asyncio.Semaphore) -> None:
-        self._semaphore: asyncio.Semaphore | None = semaphore
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended: Callable[[], None] | None = ended
 
-    def release(self) -> None:
-        semaphore, self._semaphore = self._semaphore, None
-        if semaphore is not None:
-            semaphore.release()
+    def end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
+
+class _Line:
+    """Callers that wait for a connection, and how many of them were told to go on and have not yet."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.going = 0
 
 
 class _TrackedBody(aiohttp.BytesPayload):
@@ -64,12 +75,16 @@ class _Connector(aiohttp.TCPConnector):
         # One parameter that is not used here has an incomplete type.
         super().__init__(limit=limit, keepalive_timeout=keepalive_timeout, ssl=ssl)  # pyright: ignore[reportUnknownMemberType]
         self._used: WeakSet[object] = WeakSet()
-        self._handshakes = asyncio.Semaphore(HANDSHAKES)
+        self._handshakes = 0
+        self._lines: dict[ConnectionKey, _Line] = {}
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
+        key = req.connection_key
         while True:
+            if key.is_ssl and (key in self._lines or not self._free(key)):
+                await self._wait_in_line(key)
             connection = await super().connect(req, traces, timeout)
             protocol = cast("ResponseHandler", connection.protocol)
             # A new one may have something to read that is not an answer: the tickets of TLS.
@@ -94,17 +109,73 @@ class _Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         if not req.is_ssl():
             return await super()._create_connection(req, traces, timeout)
-        await self._handshakes.acquire()
-        permit = _Permit(self._handshakes)
-        # A handshake that takes long waits for the network, and must not keep others from theirs.
-        timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, permit.release)
+        if self._closed:
+            raise aiohttp.ClientConnectionError("the pool is closed")
+        self._handshakes += 1
+        handshake = _Handshake(self._handshake_ended)
+        # One that takes long waits for the network, and must not keep others from theirs.
+        timer = self._loop.call_later(HANDSHAKE_SECONDS, handshake.end)
         try:
-            if self._closed:
-                raise aiohttp.ClientConnectionError("the pool is closed")
             return await super()._create_connection(req, traces, timeout)
         finally:
             timer.cancel()
-            permit.release()
+            handshake.end()
+
+    def _handshake_ended(self) -> None:
+        self._handshakes -= 1
+        for key in list(self._lines):
+            self._let_go_on(key)
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        if self._lines:
+            self._let_go_on(key)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        try:
+            await super().close(abort_ssl=abort_ssl)
+        finally:
+            if not self._loop.is_closed():
+                for key in list(self._lines):
+                    self._let_go_on(key)
+
+    async def _wait_in_line(self, key: ConnectionKey) -> None:
+        """Wait until a handshake may begin or a connection is given back, whichever comes first.
+
+        First come, first served: with the event loop busy, those that have a connection would take it again
+        and again, and those that wait for a handshake hardly get on.
+        """
+        line = self._lines.setdefault(key, _Line())
+        turn: asyncio.Future[None] = self._loop.create_future()
+        line.waiting.append(turn)
+        self._let_go_on(key)
+        goes_on = False
+        try:
+            await turn
+            goes_on = True
+        finally:
+            if turn.cancelled():
+                with contextlib.suppress(ValueError):
+                    line.waiting.remove(turn)
+            else:
+                line.going -= 1
+            if not goes_on:
+                # What was kept for it is for the next.
+                self._let_go_on(key)
+            if not line.waiting and not line.going:
+                del self._lines[key]
+
+    def _let_go_on(self, key: ConnectionKey) -> None:
+        line = self._lines.get(key)
+        while line is not None and line.waiting and (self._closed or line.going < self._free(key)):
+            turn = line.waiting.popleft()
+            if not turn.done():
+                line.going += 1
+                turn.set_result(None)
+
+    def _free(self, key: ConnectionKey) -> int:
+        """Return how many could go on: on a connection that nobody uses, or with a handshake."""
+        return len(self._conns.get(key, ())) + max(0, HANDSHAKES - self._handshakes)
 
 
 async def _turns() -> None:

@@ -6,6 +6,7 @@ Each rule is shown on a real socket, against bytes that a server wrote by hand.
 import asyncio
 import contextlib
 import gzip
+import re
 import socket
 import ssl
 import zlib
@@ -712,6 +713,23 @@ async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
             writer.transport.abort()
 
 
+async def test_closing_ends_the_line(monkeypatch):
+    """Who waits for a handshake when the engine is closed is told at once, though no handshake has ended."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
+    async with _stalling(16) as (request, writers, enough):
+        async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
+            stalled = [asyncio.create_task(_send(sender, request, 60)) for _ in range(16)]
+            await enough.wait()
+            waiting = asyncio.create_task(_send(sender, request, 60))
+            await asyncio.sleep(0)
+        with pytest.raises(RequestNotSent):
+            await waiting
+        assert not any(call.done() for call in stalled)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*stalled, return_exceptions=True)
+
+
 async def test_no_handshake_begins_after_closing(monkeypatch):
     """Who waits for a handshake when the engine is closed opens no connection any more."""
     monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
@@ -724,3 +742,108 @@ async def test_no_handshake_begins_after_closing(monkeypatch):
         done = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(one) for one in done} == {RequestNotSent}
         assert len(writers) == 16
+
+
+class _OneConnection:
+    """A TLS server that does the handshake of its first connection only, and answers when it is told to."""
+
+    def __init__(self, context):
+        self.context = context
+        self.writers = []
+        self.bodies = []
+        self.arrived = asyncio.Event()
+        self.stalled = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def serve(self, reader, writer):
+        self.writers.append(writer)
+        if len(self.writers) > 1:
+            self.stalled.set()
+            await reader.read()
+            return
+        await writer.start_tls(self.context)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+                self.bodies.append(await reader.readexactly(length))
+                self.arrived.set()
+                await self.gate.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@asynccontextmanager
+async def _one_connection(monkeypatch):
+    """Give such a server, and what sends a body to it; one handshake at a time, however long it takes."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKES", 1)
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
+    server = _OneConnection(_server_tls())
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    url = f"https://localhost:{listener.sockets[0].getsockname()[1]}/"
+    calls = []
+    async with (
+        listener,
+        asyncio.timeout(60),
+        _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender,
+    ):
+
+        def send(*bodies):
+            async def call():
+                for body in bodies:
+                    await _send(sender, EngineRequest("POST", url, {}, body), 60)
+
+            calls.append(asyncio.create_task(call()))
+            return calls[-1]
+
+        await send(b"warm")
+        server.arrived.clear()
+        yield server, send, sender
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        for writer in server.writers:
+            writer.transport.abort()
+
+
+async def test_a_connection_that_is_given_back_goes_to_who_waits_for_one(monkeypatch):
+    """Who waits for a handshake takes a connection that another has used, before that one has it again."""
+    async with _one_connection(monkeypatch) as (server, send, _):
+        server.gate.clear()
+        busy = send(b"busy", b"busy again")
+        await server.arrived.wait()
+        stalled = send(b"stalled")
+        await server.stalled.wait()
+        waiting = send(b"waiting")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        server.gate.set()
+        await asyncio.gather(busy, waiting)
+        assert server.bodies == [b"warm", b"busy", b"waiting", b"busy again"]
+        assert (stalled.done(), len(server.writers)) == (False, 2)
+
+
+async def test_who_is_cancelled_in_line_takes_nothing(monkeypatch):
+    """A connection kept for a caller that is cancelled in that moment, or was before, goes to the next."""
+    async with _one_connection(monkeypatch) as (server, send, sender):
+        server.gate.clear()
+        busy = send(b"busy")
+        await server.arrived.wait()
+        send(b"stalled")
+        await server.stalled.wait()
+        gone, cancelled, waiting = send(b"gone"), send(b"cancelled"), send(b"waiting")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        let_go_on = sender._connector._let_go_on
+
+        def cancel_too(key):
+            gone.cancel()
+            let_go_on(key)
+            cancelled.cancel()
+
+        monkeypatch.setattr(sender._connector, "_let_go_on", cancel_too)
+        server.gate.set()
+        await asyncio.gather(busy, waiting)
+        await asyncio.gather(gone, cancelled, return_exceptions=True)
+        assert (gone.cancelled(), cancelled.cancelled()) == (True, True)
+        assert server.bodies == [b"warm", b"busy", b"waiting"]
+        assert not sender._connector._lines
