@@ -11,7 +11,7 @@ python=.venv/bin/python
 "$python" -m mypy --no-incremental
 MYPYPATH=scripts "$python" -m mypy --no-incremental --strict scripts/*.py scripts/contract/*.py
 # The server that all figures rest on, and what makes the figures.
-MYPYPATH=tests "$python" -m mypy --no-incremental --strict benchmarks/*.py benchmarks/speed/*.py \
+MYPYPATH=tests:scripts "$python" -m mypy --no-incremental --strict benchmarks/*.py benchmarks/speed/*.py \
     tests/faults/{answers,connection,forms_body,forms_framing,forms_head,forms_list,forms_status}.py \
     tests/faults/{ledger,peer,proxy,script,seeded,server,soak,wire}.py
 "$python" -m pyright --pythonpath "$python"

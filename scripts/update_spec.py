@@ -5,7 +5,8 @@ operations on claims are cut out of it into openapi/upstream/, and what has chan
 openapi/discounts.yaml, where what we changed on purpose stays. The report goes to stdout and into a file.
 
 Exit codes: 0 = nothing that callers could notice, 1 = compatible, 2 = breaking; 3 = the document cannot be
-used (it lacks a path, or refers to what is not in it), and nothing is changed.
+used (it lacks a path, or refers to what is not in it), and nothing is changed; 4 = a failure of this script
+itself, which says nothing of the document.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+from referencing.exceptions import Unresolvable
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
@@ -36,11 +38,18 @@ HEADER = """\
 """
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what is in two places twice, for those who read one of them."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - of any
+        return True
+
+
 def _as_openapi_3(document: dict[str, Any]) -> dict[str, Any]:
     return swagger2.converted(document) if documents.is_swagger(document) else document
 
 
-def update(source: Path, today: str) -> tuple[str, int]:
+def update(source: Path, today: str, reported: Path) -> tuple[str, int]:
     """Do all of it; return the report and the exit code. Raises before anything is changed, or not at all."""
     text = CONTRACT.read_text(encoding="utf-8")
     old = documents.read_document(CONTRACT)
@@ -76,10 +85,13 @@ def update(source: Path, today: str) -> tuple[str, int]:
         deviations.problems(after, new, ours_paths),
         version=version,
     )
+    # First: where it cannot be written, nothing is changed.
+    reported.write_text(said, encoding="utf-8")
     if made.getvalue() != text:
         _write(CONTRACT, made.getvalue())
     if cut != documents.read_document(UPSTREAM):
-        _write(UPSTREAM, HEADER + yaml.safe_dump(cut, sort_keys=False, allow_unicode=True, width=110))
+        stated = yaml.dump(cut, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+        _write(UPSTREAM, HEADER + stated)
     return said, int(max(report.level(ours), report.level(theirs)))
 
 
@@ -97,6 +109,10 @@ def _validate(document: dict[str, Any], name: str) -> None:
         validate(document)
     except OpenAPIValidationError as error:
         raise documents.DocumentError(f"{name}: is not valid: {error}") from None
+    except Unresolvable as error:
+        raise documents.DocumentError(f"{name}: {error.ref}: refers to nothing") from None
+    except RecursionError:
+        raise documents.DocumentError(f"{name}: has a schema that is made of itself") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -125,15 +141,14 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        said, code = update(options.source, options.date)
+        said, code = update(options.source, options.date, options.report)
+        print(said, end="", flush=True)
     except (documents.DocumentError, extract.MissingPathError) as error:
         print(f"scripts/update_spec.py: {error}", file=sys.stderr)
         return REFUSED
     except Exception:  # noqa: BLE001 - Python's own exit code for a crash is 1, which here means compatible
         traceback.print_exc()
         return CRASHED
-    print(said, end="")
-    options.report.write_text(said, encoding="utf-8")
     return code
 
 

@@ -162,7 +162,8 @@ class _Connector(aiohttp.TCPConnector):
             if not goes_on:
                 # What was kept for it is for the next.
                 self._let_go_on(key)
-            if not line.waiting and not line.going:
+            # Of those that are cancelled together, one may have ended the line, and others begun a new one.
+            if not line.waiting and not line.going and self._lines.get(key) is line:
                 del self._lines[key]
 
     def _let_go_on(self, key: ConnectionKey) -> None:

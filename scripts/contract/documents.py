@@ -23,11 +23,25 @@ class DocumentError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: dates stay text."""
+    """YAML 1.2, and values as JSON has them: `NO`, `12:30` and dates stay text.
+
+    Nothing is a value here that is text for PyYAML, so that what it writes is read as the same.
+    """
 
 
+_READ = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+",
+    "float": r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.[0-9]+",
+    "merge": r"<<",
+}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [
+        (tag, re.compile(f"(?:{_READ[name]})$"))
+        for tag, _ in resolvers
+        if (name := tag.rpartition(":")[2]) in _READ
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -76,8 +90,12 @@ def is_swagger(document: Json) -> bool:
     return "swagger" in document
 
 
-_NAMED = frozenset(("properties", "patternProperties"))
-_VALUES = frozenset(("example", "examples", "default", "enum", "const"))
+_NAMED = frozenset((
+    "properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "headers", "encoding",
+    "links", "callbacks",
+))  # fmt: skip
+"""What holds parts by names, which may be any words."""
+_VALUES = frozenset(("example", "examples", "default", "enum", "const", "value"))
 """What may hold anything, and refers to nothing; a property may be called so."""
 
 
@@ -89,14 +107,29 @@ def references(value: object) -> Iterator[str]:
         if isinstance(ref, str):
             yield ref
         for key, item in fields.items():
-            if key in _NAMED and isinstance(item, dict):
-                for one in cast("dict[str, object]", item).values():
-                    yield from references(one)
+            named = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+            if named and key in _NAMED:
+                yield from references(list(named.values()))
+            elif named and key == "responses":
+                # One of them may be called `default`.
+                yield from references([one for name, one in named.items() if not name.startswith("x-")])
+            elif named and key == "examples":
+                # In Swagger 2.0 they are values, and named by media types.
+                yield from references([one for name, one in named.items() if "/" not in name])
+            elif named and key == "discriminator":
+                yield from _mapped(named.get("mapping"))
             elif key not in _VALUES and not key.startswith("x-"):
                 yield from references(item)
     elif isinstance(value, list):
         for item in cast("list[object]", value):
             yield from references(item)
+
+
+def _mapped(mapping: object) -> Iterator[str]:
+    """Give the schemas that a discriminator chooses from; a name alone is that of a schema."""
+    if isinstance(mapping, dict):
+        for one in cast("dict[str, object]", mapping).values():
+            yield str(one) if "/" in str(one) else f"#/components/schemas/{one}"
 
 
 def target(document: Json, ref: str) -> Part:
@@ -113,7 +146,14 @@ def target(document: Json, ref: str) -> Part:
 
 
 def resolved(document: Json, value: Part) -> Json:
-    """Return what a reference within a document refers to, or the value itself; empty where there is none."""
+    """Return what a reference within a document refers to, or the value itself; empty where there is none.
+
+    Raises `DocumentError` as `target` does, and where references lead in a circle.
+    """
+    followed: set[str] = set()
     while isinstance(value, dict) and isinstance(ref := value.get("$ref"), str):
+        if ref in followed:
+            raise DocumentError(f"{ref}: refers to itself")
+        followed.add(ref)
         value = target(document, ref)
     return cast("Json", value) if isinstance(value, dict) else {}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .changes import METHODS
-from .documents import DocumentError, Json, Part, references, target
+from .documents import DocumentError, Json, Part, references, resolved, target
 from .facts import plain
 
 
@@ -41,8 +41,11 @@ def extract(document: Json, paths: Sequence[str]) -> dict[str, Any]:
             continue
         done.add(ref)
         value = target(document, ref)
+        resolved(document, value)  # Refuses a circle.
         _put(cut, ref, value)
         pending += references(value)
+        if isinstance(value, dict) and "discriminator" in value:
+            pending += _subtypes(document, ref)
     _put_security(document, cut)
     ordered: dict[str, Any] = _ordered(document, cut)
     return ordered
@@ -70,12 +73,27 @@ def graft(stated: Json, page: Json, paths: Sequence[str]) -> dict[str, Any]:
                 # By themselves: what a page names may be something else in another place.
                 operation = plain(page, given[path][method])
                 shared = plain(page, given[path].get("parameters", []))
-                named = {(one["name"], one["in"]) for one in plain(stated, item.get("parameters", []))}
-                added = [one for one in shared if (one["name"], one["in"]) not in named]
+                own = operation.get("parameters", [])
+                named = {(one["name"], one["in"]) for one in own}
+                before = plain(stated, item.get("parameters", []))
+                added = [one for one in shared if one not in before and (one["name"], one["in"]) not in named]
                 if added:
-                    operation["parameters"] = [*added, *operation.get("parameters", [])]
+                    operation["parameters"] = [*added, *own]
                 item[method] = operation
     return grafted
+
+
+def _subtypes(document: Json, base: str) -> list[str]:
+    """Return all schemas that are made of a base, which a discriminator may choose without naming them."""
+    place = base.rpartition("/")[0]
+    found = [base]
+    for ref in found:  # It grows.
+        for name, schema in target(document, place).items():
+            made_of = schema.get("allOf", ()) if isinstance(schema, dict) else ()
+            one = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+            if any(part.get("$ref") == ref for part in made_of) and one not in found:
+                found.append(one)
+    return found
 
 
 def _put(cut: dict[str, Any], ref: str, value: object) -> None:

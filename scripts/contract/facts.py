@@ -29,6 +29,10 @@ KEYWORDS = (
 )  # fmt: skip
 
 
+HOLDS_ITSELF = "holds itself"
+"""The fact of a place whose schema is one that it is within; nothing below it is read."""
+
+
 @attrs.frozen(eq=False)
 class Node:
     """A place: its facts, and the object in the document that says so.
@@ -121,19 +125,23 @@ class _Reader:
             return
         schema = self._resolved(holder[key])
         if id(schema) in within:
+            self._add(place, {HOLDS_ITSELF: True, **(facts or {})}, schema, holder, key)
             return
         within = (*within, id(schema))
-        own = {name: schema[name] for name in KEYWORDS if name in schema}
+        parts = list(self._parts(schema))
+        whole = _together(parts)
+        own = {name: whole[name] for name in KEYWORDS if name in whole}
         types = own.get("type")
         if isinstance(types, list):
             named = [one for one in cast("list[str]", types) if one != "null"]
             own["type"] = named[0] if len(named) == 1 else named
-        own["nullable"] = bool(schema.get("nullable")) or (isinstance(types, list) and "null" in types)
-        more = schema.get("additionalProperties", True)
+        own["nullable"] = bool(whole.get("nullable")) or (isinstance(types, list) and "null" in types)
+        more = whole.get("additionalProperties", True)
         own["additionalProperties"] = more if isinstance(more, bool) else "by a schema"
         self._add(place, {**own, **(facts or {})}, schema, holder, key)
-        for part in self._parts(schema):
-            properties, needed = part.get("properties", {}), part.get("required", ())
+        needed = {name for part in parts for name in part.get("required", ())}
+        for part in parts:
+            properties = part.get("properties", {})
             for name in properties:
                 one = self._resolved(properties[name])
                 if one.get("readOnly" if direction == "request" else "writeOnly"):
@@ -141,19 +149,23 @@ class _Reader:
                 required = {"required": name in needed}
                 at = (*place, f".{name}")
                 self._schema(at, properties, name, direction, facts=required, within=within)
-        self._schema((*place, "[]"), schema, "items", direction, within=within)
-        if isinstance(more, dict) and more:
-            self._schema((*place, "{}"), schema, "additionalProperties", direction, within=within)
+        for step, word in (("[]", "items"), ("{}", "additionalProperties")):
+            for part in parts:
+                if part.get(word) and isinstance(part[word], dict):
+                    self._schema((*place, step), part, word, direction, within=within)
         for word in ("oneOf", "anyOf"):
-            choices = dict(enumerate(schema.get(word, ())))
-            for index in choices:
+            for index, choice in enumerate(whole.get(word, ())):
                 at = (*place, f"{word} {index}")
-                self._schema(at, choices, cast("Any", index), direction, within=within)
+                self._schema(at, {"": choice}, "", direction, within=within)
+                # What is in a list is not removed by its name.
+                self._nodes[at] = attrs.evolve(self._nodes[at], holder=None)
 
-    def _parts(self, schema: Json) -> Iterator[Json]:
+    def _parts(self, schema: Json, within: tuple[int, ...] = ()) -> Iterator[Json]:
+        if id(schema) in within:
+            return
         yield schema
         for one in schema.get("allOf", ()):
-            yield from self._parts(self._resolved(one))
+            yield from self._parts(self._resolved(one), (*within, id(schema)))
 
     def _security(self, operation: Json) -> list[Any]:
         """Return what is asked for, whatever it is called."""
@@ -173,6 +185,20 @@ class _Reader:
         key: str = "",
     ) -> None:
         self._nodes[place] = Node(facts, source, holder, key)
+
+
+def _together(parts: Sequence[Json]) -> Json:
+    """Return what the parts of a schema say together; of limits the tightest, else what is said first."""
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            tighter = min if key in _AT_MOST else max if key in _AT_LEAST else None
+            whole[key] = tighter(whole[key], value) if tighter and key in whole else whole.get(key, value)
+    return whole
+
+
+_AT_MOST = frozenset(("maximum", "maxLength", "maxItems", "maxProperties"))
+_AT_LEAST = frozenset(("minimum", "minLength", "minItems", "minProperties"))
 
 
 def _way_in(scheme: Json) -> str:

@@ -6,6 +6,7 @@ is a conflict to settle by hand. Words (descriptions, examples) are ours and are
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .deviations import EXISTS, Difference, differences, reason
 from .documents import Json, Part
-from .facts import KEYWORDS, MARKED, Node, Place, plain, read, shown
+from .facts import HOLDS_ITSELF, KEYWORDS, MARKED, Node, Place, plain, read, shown
 
 _NONE = object()
 
@@ -103,6 +104,8 @@ class _Merge:
             return "it is to be changed by hand"
         if ours != change.theirs or self._policy(change.place, change.keyword) is not _NONE:
             return self._why(change)
+        if not _is_sayable(change.keyword, change.ours):
+            return _NO_WORDS
         if (other := self._disagreeing(change, node)) is not None:
             return f"ours has one schema for this and for {shown(other)}, where they differ now"
         if (id(node.source), change.keyword) not in self._done:
@@ -170,9 +173,14 @@ class _Merge:
                 if _other_way(place, change.place, their):
                     continue
                 return f"ours has one schema for this and for {shown(place)}, where it is not"
+        if HOLDS_ITSELF in their.facts:
+            return "it holds itself, and is to be added by hand"
+        try:
+            schema = _in_3_0(plain(self._theirs_document, their.source))
+        except _NoWordsError:
+            return _NO_WORDS
         if (id(above.source), step) not in self._done:
             self._done.add((id(above.source), step))
-            schema = plain(self._theirs_document, their.source)
             required = bool(their.facts.get("required"))
             if (value := self._policy(change.place, "required")) is not _NONE:
                 required = bool(value)
@@ -210,6 +218,60 @@ class _Merge:
         return f"ours is {is_now}" + (f"because: {given}" if given else "another")
 
 
+_NO_WORDS = "OpenAPI 3.0 has no words for it: it is to be said in others, by hand"
+
+_NOT_IN_3_0 = frozenset((
+    "$defs", "contains", "contentEncoding", "contentMediaType", "contentSchema", "dependentRequired",
+    "dependentSchemas", "else", "if", "patternProperties", "prefixItems", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+))  # fmt: skip
+
+
+def _is_sayable(keyword: str, value: object) -> bool:
+    """Say whether OpenAPI 3.0 has a fact in the same words as 3.1."""
+    if keyword in {"exclusiveMinimum", "exclusiveMaximum"}:
+        return value is None or isinstance(value, bool)
+    return keyword != "type" or not isinstance(value, list)
+
+
+class _NoWordsError(Exception):
+    """OpenAPI 3.0 cannot say what 3.1 says."""
+
+
+def _in_3_0(schema: Part) -> Part:
+    """Return a schema of OpenAPI 3.1, which refers to nothing, in the words of 3.0."""
+    if not isinstance(schema, dict):
+        return schema
+    if _NOT_IN_3_0 & schema.keys():
+        raise _NoWordsError
+    made = {key: value for key, value in schema.items() if key not in {"$comment", "examples"}}
+    if isinstance(types := made.get("type"), list):
+        named = [one for one in types if one != "null"]
+        if len(named) != 1:
+            raise _NoWordsError
+        made["type"] = named[0]
+        made.update({"nullable": True} if "null" in types else {})
+    if "const" in made:
+        made["enum"] = [made.pop("const")]
+    for keyword, bound, tighter in _EXCLUSIVE:
+        limit = made.get(keyword)
+        if isinstance(limit, int | float) and not isinstance(limit, bool):
+            made[bound] = tighter(limit, made.get(bound, limit))
+            made[keyword] = made[bound] == limit
+    for key in _SCHEMA & made.keys():
+        made[key] = _in_3_0(made[key])
+    for key in _SCHEMAS & made.keys():
+        made[key] = [_in_3_0(one) for one in made[key]]
+    if "properties" in made:
+        made["properties"] = {name: _in_3_0(one) for name, one in made["properties"].items()}
+    return made
+
+
+_EXCLUSIVE = (("exclusiveMinimum", "minimum", max), ("exclusiveMaximum", "maximum", min))
+_SCHEMA = frozenset(("items", "additionalProperties", "not"))
+_SCHEMAS = frozenset(("allOf", "anyOf", "oneOf"))
+
+
 def _other_way(place: Place, changed: Place, node: Node) -> bool:
     """Say whether a field is not at a place only because values do not travel there."""
     directions = {("request" if "request" in one else "response") for one in (place, changed)}
@@ -221,7 +283,8 @@ def _put(schema: MutableMapping[str, Any], keyword: str, value: object) -> None:
     if value is None or (value is False and keyword in {"nullable", "required"}):
         schema.pop(keyword, None)
     else:
-        schema[keyword] = value
+        # A list that is in two places would be written once, with an anchor.
+        schema[keyword] = copy.deepcopy(value)
 
 
 def _insert(properties: MutableMapping[str, Any], name: str, schema: object) -> None:

@@ -17,6 +17,7 @@ _PLACES = {
 _OF_SCHEMA = (
     "type", "format", "items", "default", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
     "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "enum", "multipleOf",
+    "x-nullable",
 )  # fmt: skip
 """What Swagger 2.0 says of a parameter itself, and OpenAPI 3.0 of its schema."""
 
@@ -26,6 +27,11 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
     "pipes": {"style": "pipeDelimited", "explode": False},
     "multi": {"style": "form", "explode": True},
 }
+
+# Of a path, and of a header.
+_SIMPLE: Mapping[str, Mapping[str, Any]] = {"csv": {"style": "simple", "explode": False}}
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 _FLOWS = {
     "implicit": "implicit",
@@ -87,12 +93,16 @@ def _path(item: Json, document: Json) -> dict[str, Any]:
 
 def _operation(operation: Json, shared: Sequence[Json], document: Json) -> dict[str, Any]:
     given = operation.get("parameters", ())
-    produces = operation.get("produces", document.get("produces", ()))
+    shared_produces = document.get("produces", ())
+    produces = operation.get("produces", shared_produces)
     made: dict[str, Any] = {}
     for key, value in operation.items():
         if key == "responses":
             made[key] = {
-                str(status): _as_schema_ref(one) if "$ref" in one else _response(one, produces)
+                # A shared one has the media types of the document; with others it is written out.
+                str(status): _as_schema_ref(one)
+                if "$ref" in one and produces == shared_produces
+                else _response(resolved(document, one), produces)
                 for status, one in value.items()
             }
         elif key == "parameters":
@@ -102,7 +112,12 @@ def _operation(operation: Json, shared: Sequence[Json], document: Json) -> dict[
         elif key not in {"consumes", "produces", "schemes"}:
             made[key] = value
     consumes = operation.get("consumes", document.get("consumes", ()))
-    body = _body([*shared, *given], consumes, document)
+    # One of the operation is in place of the path's; of bodies there is one, whatever it is called.
+    found = {
+        (one.get("in"), one.get("in") == "body" or one.get("name")): one
+        for one in (resolved(document, parameter) for parameter in (*shared, *given))
+    }
+    body = _body(list(found.values()), consumes)
     if body is not None:
         made["requestBody"] = body
     if not made.get("parameters", True):
@@ -125,16 +140,20 @@ def _parameter(parameter: Json) -> dict[str, Any]:
     if "x-example" in made:
         made["example"] = made.pop("x-example")
     if parameter.get("type") == "array":
-        made |= _STYLES.get(parameter.get("collectionFormat", "csv"), {})
-        if made.get("in") in {"path", "header"}:
-            made["style"] = "simple"
+        made |= _style(parameter, _STYLES if made.get("in") == "query" else _SIMPLE)
     return {**made, "schema": schema}
 
 
-def _body(parameters: Sequence[Json], consumes: Sequence[str], document: Json) -> dict[str, Any] | None:
-    found = [resolved(document, one) for one in parameters]
-    fields = [one for one in found if one.get("in") == "formData"]
-    for one in found:
+def _style(holder: Json, styles: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    given = holder.get("collectionFormat", "csv")
+    if given not in styles:
+        raise DocumentError(f"the collectionFormat {given!r} is nothing that OpenAPI 3.0 has words for there")
+    return styles[given]
+
+
+def _body(parameters: Sequence[Json], consumes: Sequence[str]) -> dict[str, Any] | None:
+    fields = [one for one in parameters if one.get("in") == "formData"]
+    for one in parameters:
         if one.get("in") == "body":
             made: dict[str, Any] = {k: one[k] for k in ("description", "required") if k in one}
             made["content"] = {
@@ -145,7 +164,8 @@ def _body(parameters: Sequence[Json], consumes: Sequence[str], document: Json) -
     if not fields:
         return None
     has_file = any(one.get("type") == "file" for one in fields)
-    media = "multipart/form-data" if has_file else "application/x-www-form-urlencoded"
+    # A file needs the one; the other is usual where neither is stated.
+    forms = _FORMS[1:] if has_file else [one for one in _FORMS if one in consumes] or _FORMS[:1]
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -159,7 +179,11 @@ def _body(parameters: Sequence[Json], consumes: Sequence[str], document: Json) -
     needed = [one["name"] for one in fields if one.get("required")]
     if needed:
         schema["required"] = needed
-    return {"required": bool(needed), "content": {media: {"schema": schema}}}
+    content: dict[str, Any] = {"schema": schema}
+    encoding = {one["name"]: _style(one, _STYLES) for one in fields if one.get("type") == "array"}
+    if encoding:
+        content["encoding"] = encoding
+    return {"required": bool(needed), "content": dict.fromkeys(forms, content)}
 
 
 def _response(response: Json, produces: Sequence[str]) -> dict[str, Any]:
@@ -180,6 +204,8 @@ def _response(response: Json, produces: Sequence[str]) -> dict[str, Any]:
 
 def _header(header: Json) -> dict[str, Any]:
     words = {key: value for key, value in header.items() if key not in {*_OF_SCHEMA, "collectionFormat"}}
+    if header.get("type") == "array":
+        words |= _style(header, _SIMPLE)
     return {**words, "schema": _schema({key: header[key] for key in _OF_SCHEMA if key in header})}
 
 
@@ -195,6 +221,9 @@ def _schema(schema: Part) -> Part:
             made[key] = _moved(value)
         elif key == "x-nullable":
             made["nullable"] = value
+        elif key == "collectionFormat":
+            # Of a list within a list, for which OpenAPI 3.0 has no words but for what is usual.
+            _style(schema, {"csv": {}})
         elif key == "discriminator" and isinstance(value, str):
             made[key] = {"propertyName": value}
         elif key in {"properties", "patternProperties"}:

@@ -14,7 +14,7 @@ from contract import deviations, documents, report
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = "/accounts/{aid}/discounts/available_for_receipt/claims"
-NOTHING, COMPATIBLE, BREAKING, REFUSED = 0, 1, 2, 3
+NOTHING, COMPATIBLE, BREAKING, REFUSED, CRASHED = 0, 1, 2, 3, 4
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ class Checkout:
         self.contract = root / "openapi/discounts.yaml"
         self.upstream = root / "openapi/upstream/discounts.yaml"
 
-    def update(self, document, *, date="2027-01-02"):
+    def update(self, document, *more, date="2027-01-02"):
         source = self.root / "given.yaml"
         source.write_text(
             document if isinstance(document, str) else yaml.safe_dump(document, sort_keys=False)
         )
         return subprocess.run(
-            [sys.executable, self.root / "scripts/update_spec.py", source, "--date", date],
+            [sys.executable, self.root / "scripts/update_spec.py", source, "--date", date, *more],
             check=False,
             capture_output=True,
             text=True,
@@ -268,7 +268,21 @@ def test_a_document_without_the_path_changes_nothing(checkout, upstream):
             "refers to nothing",
         ),
         (lambda d: _claim(d)["properties"].update(a={"$ref": "a.yaml"}), "refers to another document"),
-        (lambda d: _claim(d)["properties"]["ref"].update(maxLength="long"), "is not valid"),
+        (
+            lambda d: d["paths"][CLAIMS]["post"]["responses"].update(default={"$ref": "#/components/no"}),
+            "#/components/no: refers to nothing",
+        ),
+        (
+            lambda d: d["components"]["schemas"].update(Claim={"$ref": "#/components/schemas/Claim"}),
+            "#/components/schemas/Claim: refers to itself",
+        ),
+        (
+            lambda d: d["components"]["schemas"].update(
+                Claim={"allOf": [{"$ref": "#/components/schemas/Claim"}]}
+            ),
+            "given.yaml: has a schema that is made of itself",
+        ),
+        (lambda d: _claim(d)["properties"]["ref"].update(maxLength="long"), "given.yaml: is not valid"),
     ],
 )
 def test_a_document_that_cannot_be_used_changes_nothing(checkout, upstream, document, said):
@@ -281,6 +295,70 @@ def test_a_document_that_cannot_be_used_changes_nothing(checkout, upstream, docu
     assert (done.returncode, done.stdout) == (REFUSED, "")
     assert said in done.stderr
     assert checkout.files() == before
+
+
+def test_a_contract_that_is_not_valid_is_not_written(checkout, upstream):
+    """What comes of the merge is refused where it is no valid contract, and nothing is changed."""
+    text = checkout.contract.read_text()
+    checkout.contract.write_text(text.replace("operationId: get_claim", "operationId: list_claims"))
+    before = checkout.files()
+    _claim(upstream)["properties"]["store"] = {"type": "string"}
+    done = checkout.update(upstream)
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert "openapi/discounts.yaml: is not valid" in done.stderr
+    assert checkout.files() == before
+
+
+def test_a_crash_looks_like_no_verdict(checkout, upstream):
+    """A failure that nobody has thought of has an exit code of its own, and changes nothing."""
+    (checkout.root / "dintero_claims_client/_version.py").write_text("")
+    before = checkout.files()
+    _claim(upstream)["properties"]["store"] = {"type": "string"}
+    done = checkout.update(upstream)
+    assert (done.returncode, done.stdout) == (CRASHED, "")
+    assert "Traceback" in done.stderr
+    assert checkout.files() == before
+
+
+def test_a_contract_that_refers_to_nothing_is_not_written(checkout, upstream):
+    """A contract with a reference to nothing in it is refused with its name, and nothing is changed."""
+    text = checkout.contract.read_text()
+    unused = '\n  schemas:\n    Unused: {$ref: "#/components/schemas/No"}\n'
+    checkout.contract.write_text(text.replace("\n  schemas:\n", unused))
+    before = checkout.files()
+    _claim(upstream)["properties"]["store"] = {"type": "string"}
+    done = checkout.update(upstream)
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert re.search("openapi/discounts.yaml: .*/components/schemas/No: refers to nothing", done.stderr)
+    assert checkout.files() == before
+
+
+def test_a_report_that_cannot_be_written_looks_like_no_verdict(checkout, upstream):
+    """Where the report cannot be written nothing is changed, and the exit code is that of a failure."""
+    before = checkout.files()
+    _claim(upstream)["properties"]["store"] = {"type": "string"}
+    done = checkout.update(upstream, "--report", str(checkout.root / "nowhere/report.md"))
+    assert (done.returncode, done.stdout) == (CRASHED, "")
+    assert checkout.files() == before
+
+
+def test_what_is_stated_is_written_without_anchors(checkout, upstream):
+    """What one thing becomes in several places is written in each of them."""
+    page = _page(upstream, CLAIMS, "get")
+    document = {
+        "swagger": "2.0",
+        "info": {"title": "Discounts", "version": "1"},
+        "consumes": ["application/json", "application/xml"],
+        "produces": ["application/json"],
+        **_swagger(documents.read_document(checkout.upstream)),
+    }
+    (body,) = (one for one in document["paths"][CLAIMS]["post"]["parameters"] if one.get("in") == "body")
+    body["schema"] = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
+    assert checkout.update(document).returncode == BREAKING
+    checkout.update(page)
+    stated = checkout.upstream.read_text()
+    assert "application/xml" in stated
+    assert not re.search(r"[&*]id\d", stated)
 
 
 def test_swagger_2_is_as_good(checkout):

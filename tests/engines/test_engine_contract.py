@@ -730,6 +730,36 @@ async def test_closing_ends_the_line(monkeypatch):
         await asyncio.gather(*stalled, return_exceptions=True)
 
 
+async def test_a_line_whose_callers_are_cancelled_together(monkeypatch):
+    """Those that are cancelled in one moment end so, and callers that come in that moment get their turn."""
+    monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
+    async with (
+        _stalling(16) as (request, writers, enough),
+        _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender,
+    ):
+        calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(20)]
+        await enough.wait()
+        # 16 in their handshakes, and the first in line; then others come; then the rest of the line.
+        for call in calls[:17]:
+            call.cancel()
+        others = [asyncio.create_task(_send(sender, request, 60)) for _ in range(20)]
+        for call in calls[17:]:
+            call.cancel()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(one) for one in done} == {asyncio.CancelledError}
+        for call in others[:16]:
+            call.cancel()
+        await asyncio.gather(*others[:16], return_exceptions=True)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (sender._connector._handshakes, len(sender._connector._lines)) == (4, 0)
+        for call in others:
+            call.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+
+
 async def test_no_handshake_begins_after_closing(monkeypatch):
     """Who waits for a handshake when the engine is closed opens no connection any more."""
     monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
