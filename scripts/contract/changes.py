@@ -1,44 +1,20 @@
-"""What changed between two contracts, and whom it breaks: the rules alone.
-
-A change is judged by the direction in which a value travels. What callers send may become freer without
-breaking them, and not stricter; what the server answers may become stricter, and not freer.
-"""
+"""What changed between two contracts, and whom it breaks: paths, parameters, bodies, answers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from enum import IntEnum
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 
-from .documents import Json, Part, resolved, target
-
-Direction = Literal["request", "response"]
+from .documents import Json, Part, resolved
+from .levels import Change, Place, both
+from .schemas import Schemas, compare_required, compare_words
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-
-class Level(IntEnum):
-    """What a change does to callers; the numbers are the exit codes of a report."""
-
-    DOCUMENTATION = 0
-    COMPATIBLE = 1
-    BREAKING = 2
-
-
-@attrs.frozen
-class Change:
-    """One difference: where, what, and what it does."""
-
-    operation: str
-    """Method and path, or the name of what is shared."""
-    place: str
-    what: str
-    level: Level
-    names: frozenset[str] = frozenset()
-    """The operationIds and schemas that it is in."""
+_OF_VALUE = frozenset(("name", "in", "required", "schema", "content"))
+_OF_MEDIA = frozenset(("schema",))
 
 
 def compare(old: Json, new: Json) -> list[Change]:
@@ -48,66 +24,16 @@ def compare(old: Json, new: Json) -> list[Change]:
     return sorted(dict.fromkeys(found), key=lambda change: (change.operation, change.place, change.what))
 
 
-_LIMITS = (
-    "maximum", "minimum", "maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties",
-)  # fmt: skip
-_EXCLUSIVE = {"maximum": "exclusiveMaximum", "minimum": "exclusiveMinimum"}
-_TYPED_FORMATS = frozenset(("date-time", "date", "uuid", "binary"))
-"""Formats that the generated code has a type for."""
-_WORDS = ("description", "summary", "title", "example", "examples", "externalDocs", "deprecated", "$comment")
-_PARTS = ("contains", "propertyNames", "then", "else")
-"""Schemas within a schema, of which one that allows less makes the whole allow less."""
-
-# What is looked at by rules of its own. Whatever else differs is breaking, because nobody knows what it does.
-_OF_SCHEMA = frozenset((
-    "type", "nullable", "format", "readOnly", "writeOnly", "pattern", "multipleOf", "uniqueItems", "enum",
-    "const", "default", "properties", "required", "additionalProperties", "patternProperties", "allOf",
-    "oneOf", "anyOf", "items", "prefixItems", "$defs", *_PARTS, *_LIMITS, *_EXCLUSIVE.values(),
-))  # fmt: skip
-_OF_VALUE = frozenset(("name", "in", "required", "schema", "content"))
-_OF_MEDIA = frozenset(("schema",))
-
-
-@attrs.frozen
-class _Place:
-    """Where a comparison is: in which operation, which part of it, which way values travel."""
-
-    operation: str
-    path: str
-    direction: Direction
-    names: frozenset[str]
-
-    def at(self, step: str) -> _Place:
-        return attrs.evolve(self, path=f"{self.path}{step}")
-
-    def change(self, what: str, level: Level) -> Change:
-        return Change(self.operation, self.path, what, level, self.names)
-
-    def tighter(self, what: str) -> Change:
-        """Return a change by which fewer values are allowed than before."""
-        return self.change(what, Level.BREAKING if self.direction == "request" else Level.COMPATIBLE)
-
-    def freer(self, what: str) -> Change:
-        """Return a change by which more values are allowed than before."""
-        return self.change(what, Level.COMPATIBLE if self.direction == "request" else Level.BREAKING)
-
-    def broken(self, what: str) -> Change:
-        return self.change(what, Level.BREAKING)
-
-    def fine(self, what: str) -> Change:
-        return self.change(what, Level.COMPATIBLE)
-
-
 class _Comparison:
     def __init__(self, old: Json, new: Json) -> None:
         self._old, self._new = old, new
-        self._seen: set[tuple[str, str, Direction, str]] = set()
+        self._schemas = Schemas(old, new)
 
     def changes(self) -> Iterator[Change]:
         before, after = operations(self._old), operations(self._new)
-        for name in _both(before, after):
+        for name in both(before, after):
             old, new = before.get(name), after.get(name)
-            place = _Place(name, "operation", "request", frozenset(_ids(old, new)))
+            place = Place(name, "operation", "request", frozenset(_ids(old, new)))
             if old is None:
                 yield place.fine("is new")
             elif new is None:
@@ -115,37 +41,37 @@ class _Comparison:
             else:
                 yield from self._operation(old, new, place)
 
-    def _operation(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _operation(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         if old.get("operationId") != new.get("operationId"):
             was, now = old.get("operationId"), new.get("operationId")
             yield place.broken(f"operationId was {was!r}, is {now!r}: it names the module")
         if old.get("tags") != new.get("tags"):
             yield place.broken("its tag is another: it names the package")
-        yield from self._words(old, new, place)
+        yield from compare_words(old, new, place)
         yield from self._servers(old, new, place)
         yield from self._security(old, new, place)
         yield from self._parameters(old, new, place)
         yield from self._body(old, new, place)
         yield from self._responses(old, new, place)
 
-    def _servers(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _servers(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         before, after = _servers(self._old, old), _servers(self._new, new)
-        for url in _both(before, after):
+        for url in both(before, after):
             if url not in after:
                 yield place.broken(f"the server {url} is gone")
             elif url not in before:
                 yield place.fine(f"the server {url} is new")
 
-    def _security(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _security(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         was, now = _security(self._old, old), _security(self._new, new)
         if was != now:
             yield place.broken(f"security was {was}, is {now}")
         if old.get("x-scopes") != new.get("x-scopes"):
             yield place.broken(f"x-scopes was {old.get('x-scopes')!r}, is {new.get('x-scopes')!r}")
 
-    def _parameters(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _parameters(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         before, after = self._by_name(self._old, old), self._by_name(self._new, new)
-        for key in _both(before, after):
+        for key in both(before, after):
             one, other = before.get(key), after.get(key)
             at = attrs.evolve(place, path=f"parameter {key[1]} in {key[0]}")
             if one is None:
@@ -156,20 +82,20 @@ class _Comparison:
             else:
                 yield from self._value(one, other, at, "form" if key[0] in {"query", "cookie"} else "simple")
 
-    def _value(self, old: Json, new: Json, place: _Place, style: str) -> Iterator[Change]:
+    def _value(self, old: Json, new: Json, place: Place, style: str) -> Iterator[Change]:
         """Compare two parameters or headers, which are written in a style unless they say otherwise."""
-        yield from self._required(bool(old.get("required")), bool(new.get("required")), place)
-        yield from self._words(old, new, place)
-        yield from self.schemas(old.get("schema", {}), new.get("schema", {}), place)
+        yield from compare_required(bool(old.get("required")), bool(new.get("required")), place)
+        yield from compare_words(old, new, place)
+        yield from self._schemas.compare(old.get("schema", {}), new.get("schema", {}), place)
         yield from self._content(old, new, place)
-        yield from self._others(_written(old, style), _written(new, style), _OF_VALUE, place)
+        yield from self._schemas.others(_written(old, style), _written(new, style), _OF_VALUE, place)
 
     @staticmethod
     def _by_name(document: Json, operation: Json) -> dict[tuple[str, str], Json]:
         found = [resolved(document, one) for one in operation.get("parameters", ())]
         return {(str(one.get("in")), str(one.get("name"))): one for one in found}
 
-    def _body(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _body(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         before = resolved(self._old, old.get("requestBody"))
         after = resolved(self._new, new.get("requestBody"))
         at = attrs.evolve(place, path="request body")
@@ -177,25 +103,25 @@ class _Comparison:
             required = bool(after) and bool(after.get("required"))
             yield at.fine("is new") if after and not required else at.broken("is new" if after else "is gone")
             return
-        yield from self._required(bool(before.get("required")), bool(after.get("required")), at)
-        yield from self._words(before, after, at)
+        yield from compare_required(bool(before.get("required")), bool(after.get("required")), at)
+        yield from compare_words(before, after, at)
         yield from self._content(before, after, at)
 
-    def _content(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _content(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         before, after = old.get("content", {}), new.get("content", {})
-        for media in _both(before, after):
+        for media in both(before, after):
             if media not in after:
                 yield place.broken(f"{media} is gone")
             elif media not in before:
                 yield place.fine(f"{media} is new")
             else:
                 one, other = before[media], after[media]
-                yield from self.schemas(one.get("schema", {}), other.get("schema", {}), place)
-                yield from self._others(one, other, _OF_MEDIA, place)
+                yield from self._schemas.compare(one.get("schema", {}), other.get("schema", {}), place)
+                yield from self._schemas.others(one, other, _OF_MEDIA, place)
 
-    def _responses(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
+    def _responses(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
         before, after = old.get("responses", {}), new.get("responses", {})
-        for status in _both(before, after):
+        for status in both(before, after):
             at = attrs.evolve(place, path=f"response {status}", direction="response")
             is_success = str(status).startswith("2")
             if status not in after:
@@ -204,12 +130,12 @@ class _Comparison:
                 yield at.broken("is a new success") if is_success else at.fine("is new")
             else:
                 one, other = resolved(self._old, before[status]), resolved(self._new, after[status])
-                yield from self._words(one, other, at)
+                yield from compare_words(one, other, at)
                 yield from self._headers(one.get("headers", {}), other.get("headers", {}), at)
                 yield from self._content(one, other, at)
 
-    def _headers(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        for name in _both(old, new):
+    def _headers(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
+        for name in both(old, new):
             at = place.at(f" header {name}")
             if name not in new:
                 yield at.broken("is gone")
@@ -218,213 +144,6 @@ class _Comparison:
             else:
                 one, other = resolved(self._old, old[name]), resolved(self._new, new[name])
                 yield from self._value(one, other, at, "simple")
-
-    @staticmethod
-    def _words(old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        for name in _WORDS:
-            if old.get(name) != new.get(name):
-                yield place.change(f"{name} changed", Level.DOCUMENTATION)
-
-    @staticmethod
-    def _required(old: bool, new: bool, place: _Place) -> Iterator[Change]:
-        if new and not old:
-            yield place.tighter("is now required")
-        elif old and not new:
-            yield place.freer("is no longer required")
-
-    def _others(self, old: Json, new: Json, handled: Collection[str], place: _Place) -> Iterator[Change]:
-        """Compare the keywords that there are no rules for."""
-        for key in _both(old, new):
-            if key in handled or key in _WORDS or key.startswith("x-"):
-                continue
-            if _plain(self._old, old.get(key)) != _plain(self._new, new.get(key)):
-                yield place.broken(f"{key} changed")
-
-    # Schemas.
-
-    def schemas(self, old: Part, new: Part, place: _Place) -> Iterator[Change]:
-        """Compare two schemas, each of its own document."""
-        if _refers(old) or _refers(new):
-            # Shared, and perhaps within itself: told of once in an operation.
-            key = (repr(old), repr(new), place.direction, place.operation)
-            if key in self._seen:
-                return
-            self._seen.add(key)
-        name, other_name = _model(old), _model(new)
-        if name is not None and other_name is not None and name != other_name:
-            yield place.broken(f"schema {name} is now {other_name}: it names the model")
-        one, names = _flat(self._old, old)
-        other, other_names = _flat(self._new, new)
-        place = attrs.evolve(place, names=place.names | names | other_names)
-        if one == other and "$ref" not in str(one):
-            return
-        yield from self._words(one, other, place)
-        yield from self._types(one, other, place)
-        yield from self._bounds(one, other, place)
-        yield from self._values(one, other, place)
-        yield from self._properties(one, other, place)
-        yield from self._further(one, other, place)
-        for word in ("allOf", "oneOf", "anyOf"):
-            yield from self._alternatives(word, one.get(word, ()), other.get(word, ()), place)
-        if "items" in one and "items" in other:
-            yield from self.schemas(one["items"], other["items"], place.at("[]"))
-        elif ("items" in one) != ("items" in other):
-            yield place.broken("what its items are is " + ("new" if "items" in other else "gone"))
-        first, now_first = one.get("prefixItems", ()), other.get("prefixItems", ())
-        if len(first) != len(now_first):
-            yield place.broken(f"prefixItems has {len(now_first)} parts instead of {len(first)}")
-        else:
-            for index, pair in enumerate(zip(first, now_first, strict=True)):
-                yield from self.schemas(*pair, place.at(f"[{index}]"))
-        yield from self._parts(
-            {k: one[k] for k in _PARTS if k in one}, {k: other[k] for k in _PARTS if k in other}, place
-        )
-        yield from self._others(one, other, _OF_SCHEMA, place)
-
-    def _parts(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        for name in _both(old, new):
-            if name not in new:
-                yield place.freer(f"{name} is gone")
-            elif name not in old:
-                yield place.tighter(f"{name} is new")
-            else:
-                yield from self.schemas(old[name], new[name], place.at(f" {name}"))
-
-    def _types(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        one, other = _types_of(old), _types_of(new)
-        if one != other:
-            what = f"type was {_shown(one)}, is {_shown(other)}"
-            if one == {"integer"} and other == {"number"}:
-                yield place.freer(what)
-            elif one == {"number"} and other == {"integer"}:
-                yield place.tighter(what)
-            else:
-                yield place.broken(what)
-        if _is_nullable(old) != _is_nullable(new):
-            may = _is_nullable(new)
-            what = "may now be null" if may else "may no longer be null"
-            yield place.freer(what) if may else place.tighter(what)
-        before, after = old.get("format"), new.get("format")
-        if before != after:
-            what = f"format was {before!r}, is {after!r}"
-            if {before, after} & _TYPED_FORMATS:
-                yield place.broken(f"{what}: its type in Python is another")
-            elif after is None:
-                yield place.freer(what)
-            elif before is None:
-                yield place.tighter(what)
-            else:
-                # No value need have both.
-                yield place.broken(what)
-        for name in ("readOnly", "writeOnly"):
-            if bool(old.get(name)) != bool(new.get(name)):
-                yield place.broken(f"{name} is now {str(bool(new.get(name))).lower()}")
-
-    @staticmethod
-    def _bounds(old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        for name in _LIMITS:
-            limit, now = _limit(old, name), _limit(new, name)
-            if limit != now:
-                keys = dict.fromkeys((name, _EXCLUSIVE.get(name, name)))
-                what = ", ".join(
-                    f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-                    for key in keys
-                    if old.get(key) != new.get(key)
-                )
-                yield place.tighter(what) if now > limit else place.freer(what)
-        for name in ("pattern", "multipleOf"):
-            before, after = old.get(name), new.get(name)
-            if before != after:
-                what = f"{name} was {before!r}, is {after!r}"
-                if after is None:
-                    yield place.freer(what)
-                elif before is None:
-                    yield place.tighter(what)
-                else:
-                    # Whether one pattern allows less than another cannot be told.
-                    yield place.broken(what)
-        if bool(old.get("uniqueItems")) != bool(new.get("uniqueItems")):
-            what = f"uniqueItems is now {str(bool(new.get('uniqueItems'))).lower()}"
-            yield place.tighter(what) if new.get("uniqueItems") else place.freer(what)
-
-    @staticmethod
-    def _values(old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        # A constant is an enum of one value.
-        before, after = ([one["const"]] if "const" in one else one.get("enum") for one in (old, new))
-        if before is None and after is not None:
-            yield place.tighter(f"only {after!r} are allowed now")
-        elif after is None and before is not None:
-            yield place.freer("is no longer an enum")
-        elif before is not None and after is not None:
-            gone = [value for value in before if value not in after]
-            added = [value for value in after if value not in before]
-            if gone:
-                yield place.tighter(f"values are gone: {gone!r}")
-            if added:
-                yield place.freer(f"values are new: {added!r}")
-        if old.get("default") != new.get("default"):
-            yield place.broken(f"default was {old.get('default')!r}, is {new.get('default')!r}")
-
-    def _properties(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        before, needed = _fields(self._old, old, place.direction)
-        after, now_needed = _fields(self._new, new, place.direction)
-        for name in _both(_both(before, after), _both(needed, now_needed)):
-            at = place.at(f".{name}")
-            if name in before and name not in after:
-                yield at.broken("is gone")
-            elif name in after and name not in before:
-                is_needed = name in now_needed and name not in needed and place.direction == "request"
-                yield at.broken("is new and required") if is_needed else at.fine("is new")
-            else:
-                # In both, or in neither, where something else says what it is.
-                yield from self._required(name in needed, name in now_needed, at)
-                if name in before:
-                    yield from self.schemas(before[name], after[name], at)
-
-    def _further(self, old: Json, new: Json, place: _Place) -> Iterator[Change]:
-        # A schema that says nothing allows all.
-        one, other = (schema.get("additionalProperties", True) for schema in (old, new))
-        one, other = (True if more == {} else more for more in (one, other))
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from self.schemas(one, other, place.at("{}"))
-        elif one != other:
-            if other is False:
-                yield place.broken("further fields are no longer allowed")
-            elif one is False:
-                yield place.fine("further fields are allowed now")
-            else:
-                yield place.broken("what further fields may be is another")
-        yield from self._parts(old.get("patternProperties", {}), new.get("patternProperties", {}), place)
-
-    def _alternatives(
-        self, key: str, old: Sequence[Part], new: Sequence[Part], place: _Place
-    ) -> Iterator[Change]:
-        pairs: list[tuple[Part, Part]] = []
-        gone, added = list(old), list(new)
-        for one in old:
-            same = next((other for other in added if self._is_same(one, other)), None)
-            if same is not None:
-                gone.remove(one)
-                added.remove(same)
-                pairs.append((one, same))
-        if len(gone) == len(added):
-            pairs += zip(gone, added, strict=True)
-            gone, added = [], []
-        for one, other in pairs:
-            yield from self.schemas(one, other, place.at(f" {key}[{new.index(other)}]"))
-        what = f"{key} has {len(new)} parts instead of {len(old)}"
-        # One more of several choices allows more; the first ones, and what must hold too, allow less.
-        is_freer_with_more = key != "allOf" and bool(old) and bool(new)
-        if gone and added:
-            yield place.broken(what)
-        elif gone or added:
-            yield place.freer(what) if bool(added) == is_freer_with_more else place.tighter(what)
-
-    def _is_same(self, old: Part, new: Part) -> bool:
-        """Say whether two schemas have one name, or say the same."""
-        if (name := _model(old)) is not None and name == _model(new):
-            return True
-        return _flat(self._old, old)[0] == _flat(self._new, new)[0]
 
 
 def operations(document: Json) -> dict[str, Json]:
@@ -437,14 +156,6 @@ def operations(document: Json) -> dict[str, Json]:
                 shared = {"servers": item["servers"]} if "servers" in item else {}
                 found[f"{method.upper()} {path}"] = {**shared, **item[method], "parameters": parameters}
     return found
-
-
-_Name = TypeVar("_Name")
-
-
-def _both(old: Iterable[_Name], new: Iterable[_Name]) -> list[_Name]:
-    """Return the names of both, each once, always in the same order."""
-    return list(dict.fromkeys([*old, *new]))
 
 
 def _servers(document: Json, operation: Json) -> list[str]:
@@ -488,116 +199,6 @@ def _written(value: Json, style: str) -> dict[str, Any]:
     style = value.get("style", style)
     unsaid = {"style": style, "explode": style == "form", "allowReserved": False, "allowEmptyValue": False}
     return {**unsaid, **value}
-
-
-def ref_name(schema: Json) -> str | None:
-    """Return the name of the schema that a reference is to."""
-    ref = schema.get("$ref")
-    return ref.rpartition("/")[2] if isinstance(ref, str) else None
-
-
-def _refers(schema: Part) -> bool:
-    return isinstance(schema, dict) and ("$ref" in schema or "allOf" in schema)
-
-
-def _model(schema: Part) -> str | None:
-    """Return the name of the schema that a schema is, perhaps with something said beside it."""
-    if not isinstance(schema, dict):
-        return None
-    parts = schema.get("allOf", ())
-    return ref_name(schema) or (_model(parts[0]) if len(parts) == 1 else None)
-
-
-def _flat(document: Json, schema: Part) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return a schema with what it refers to and the parts of its allOf in it, and the names of those.
-
-    What parts say differently of one keyword stays in its allOf.
-    """
-    made: dict[str, Any] = {}
-    more: list[dict[str, Any]] = []
-    names: set[str] = set()
-    for name, part in _parts_of(document, schema):
-        names |= {name} if name is not None else set()
-        for key, value in part.items():
-            if key == "properties":
-                fields = made.setdefault(key, {})
-                for field, one in value.items():
-                    is_other = field in fields and fields[field] != one
-                    fields[field] = {"allOf": [fields[field], one]} if is_other else one
-            elif key == "required":
-                made[key] = _both(made.get(key, ()), value)
-            elif made.setdefault(key, value) != value and key not in _WORDS and not key.startswith("x-"):
-                more.append({key: value})
-    return ({**made, "allOf": more} if more else made), frozenset(names)
-
-
-def _parts_of(
-    document: Json, schema: Part, name: str | None = None, within: tuple[str, ...] = ()
-) -> Iterator[tuple[str | None, Json]]:
-    if not isinstance(schema, dict):
-        # In OpenAPI 3.1: everything, or nothing.
-        yield name, {"not": {}} if schema is False else {}
-        return
-    ref = schema.get("$ref")
-    own: Json = schema
-    if isinstance(ref, str) and str(document.get("openapi", "3.0")) < "3.1":
-        # What is beside a reference counts since OpenAPI 3.1.
-        own = {}
-    yield name, {key: own[key] for key in own if key not in {"$ref", "allOf"}}
-    if isinstance(ref, str) and ref not in within:
-        yield from _parts_of(document, target(document, ref), ref_name(schema), (*within, ref))
-    for one in own.get("allOf", ()):
-        yield from _parts_of(document, one, None, within)
-
-
-def _plain(document: Json, value: Part, within: tuple[str, ...] = ()) -> Part:
-    """Return a part of a document with what it refers to in it."""
-    if isinstance(value, dict):
-        ref = value.get("$ref")
-        if isinstance(ref, str):
-            # What holds itself ends where it begins anew.
-            return {} if ref in within else _plain(document, target(document, ref), (*within, ref))
-        return {key: _plain(document, one, within) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(document, one, within) for one in value]
-    return value
-
-
-def _fields(document: Json, schema: Json, direction: Direction) -> tuple[dict[str, Part], list[str]]:
-    """Return the fields that travel in a direction, and which of them are required."""
-    word = "readOnly" if direction == "request" else "writeOnly"
-    fields = schema.get("properties", {})
-    kept = {name: one for name, one in fields.items() if not _flat(document, one)[0].get(word)}
-    return kept, [name for name in schema.get("required", ()) if name in kept or name not in fields]
-
-
-def _limit(schema: Json, name: str) -> tuple[float, bool]:
-    """Return how tight a limit is, the greater the tighter, and whether the limit itself is not allowed."""
-    limit, exclusive = schema.get(name), schema.get(_EXCLUSIVE.get(name, ""))
-    sign = -1 if name.startswith("max") else 1
-    # No length is below zero.
-    found: list[tuple[float, bool]] = [(0 if sign > 0 and name not in _EXCLUSIVE else -math.inf, False)]
-    if limit is not None:
-        # OpenAPI 3.0 says beside a limit that it is exclusive, 3.1 in place of it.
-        found.append((sign * limit, exclusive is True))
-    if exclusive is not None and not isinstance(exclusive, bool):
-        found.append((sign * exclusive, True))
-    return max(found)
-
-
-def _types_of(schema: Json) -> frozenset[str]:
-    given = schema.get("type")
-    names = given if isinstance(given, list) else [] if given is None else [given]
-    return frozenset(str(name) for name in names if name != "null")
-
-
-def _is_nullable(schema: Json) -> bool:
-    given = schema.get("type")
-    return bool(schema.get("nullable")) or (isinstance(given, list) and "null" in given)
-
-
-def _shown(types: frozenset[str]) -> str:
-    return " or ".join(sorted(types)) or "any"
 
 
 def _ids(*operations: Json | None) -> Iterator[str]:

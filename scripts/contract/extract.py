@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .changes import METHODS
-from .documents import DocumentError, Json, Part, references, resolved, target
-from .facts import plain
+from .documents import DocumentError, Json, Part, plain, references, resolved, target
 
 
 class MissingPathError(Exception):

@@ -60,19 +60,6 @@ def read(document: Json, paths: Sequence[str]) -> Nodes:
     return nodes
 
 
-def plain(document: Json, value: Part, within: tuple[str, ...] = ()) -> Part:
-    """Return a copy of a part of a document that refers to nothing."""
-    if isinstance(value, dict):
-        ref = value.get("$ref")
-        if isinstance(ref, str):
-            # What holds itself ends where it begins anew.
-            return {} if ref in within else plain(document, resolved(document, value), (*within, ref))
-        return {key: plain(document, one, within) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(document, one, within) for one in value]
-    return value
-
-
 class _Reader:
     def __init__(self, document: Json, nodes: Nodes) -> None:
         self._document = document

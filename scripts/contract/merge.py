@@ -14,8 +14,8 @@ import attrs
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from .deviations import EXISTS, Difference, differences, reason
-from .documents import Json, Part
-from .facts import HOLDS_ITSELF, KEYWORDS, MARKED, Node, Place, plain, read, shown
+from .documents import Json, Part, plain
+from .facts import HOLDS_ITSELF, KEYWORDS, MARKED, Node, Place, read, shown
 
 _NONE = object()
 

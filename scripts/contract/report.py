@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .changes import Change, Level
+from .levels import Change, Level
 
 TOUCHES: Mapping[str, tuple[str, ...]] = {
     "claim_discounts": ("ClaimsClient.claim", "ClaimsClient.claim_many", "ClaimsClient.resume"),

@@ -8,14 +8,14 @@ import yaml
 # Its patterns are those of JavaScript, as the contract's are; Python's know other spaces and line ends.
 from jsonschema_rs import Draft4Validator
 
-from contract import facts
+from contract import documents
 from dintero_claims_client import ConfigurationError, InvalidClaimError, claim_request_from_json
 from dintero_claims_client._pages import PAGE_SIZE
 from dintero_claims_client._validation import check_claim
 from dintero_claims_client.settings import check_account_id
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "openapi/discounts.yaml").read_text())
-CLAIM = facts.plain(CONTRACT, CONTRACT["components"]["schemas"]["ClaimRequest"])
+CLAIM = documents.plain(CONTRACT, CONTRACT["components"]["schemas"]["ClaimRequest"])
 CLAIMS = "/accounts/{aid}/discounts/available_for_receipt/claims"
 
 VALID = {
