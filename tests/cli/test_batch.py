@@ -786,11 +786,11 @@ FULL = """
 import resource, os
 from dintero_claims_client._batch_run import BatchRun
 given = BatchRun._give
-def give(run, order, outcome):
-    if order == 9:
+def give(run, turn, outcome):
+    if turn.order == 9:
         size = os.stat("claims.jsonl.journal-wal").st_size + 3 * 4096
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    given(run, order, outcome)
+    given(run, turn, outcome)
 BatchRun._give = give
 """
 
