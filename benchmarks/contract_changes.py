@@ -4,7 +4,7 @@ Each change of `tests/codegen/seeded_changes.py` is judged by the report of `scr
 openapi-diff on the two contracts, and by griffe on the code that is generated from them, as a package that is
 not private. It needs Node, and griffe, which is no dependency of anything else here:
 
-    .venv/bin/python -m pip install griffe==GRIFFE
+    .venv/bin/python -m pip install griffe==2.4.0
     .venv/bin/python benchmarks/contract_changes.py
 
 It takes some minutes, and prints the table.
@@ -20,17 +20,18 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from codegen.seeded_changes import CHANGES, Seeded, changed, contract
+
+from contract import changes, report
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
-
-from codegen.seeded_changes import CHANGES, Seeded, changed, contract  # noqa: E402 - found on the path above
-
-from contract import changes, report  # noqa: E402 - the same
-
 GRIFFE = "2.4.0"
 OPENAPI_DIFF = "0.24.1"
 LEVELS = {0: "words", 1: "compatible", 2: "breaking"}
@@ -66,7 +67,7 @@ def main() -> int:
     return int(any(row[1] != row[2] for row in rows))
 
 
-def _row(griffe: Any, folder: Path, seeded: Seeded, before: Path, old: Path) -> tuple[str, ...]:  # noqa: ANN401 - a module
+def _row(griffe: ModuleType, folder: Path, seeded: Seeded, before: Path, old: Path) -> tuple[str, ...]:
     document = changed(seeded)
     after = _written(folder, str(CHANGES.index(seeded)), document)
     return (
@@ -89,7 +90,7 @@ def _marked(row: tuple[str, ...]) -> Iterator[str]:
         yield verdict if right else f"**{verdict}**"
 
 
-def _written(folder: Path, name: str, document: Any) -> Path:  # noqa: ANN401 - YAML
+def _written(folder: Path, name: str, document: object) -> Path:
     path = folder / name / "contract.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -102,7 +103,7 @@ def _generated(path: Path) -> Path:
     originals = Path(str(importlib.import_module("openapi_python_client").__file__)).parent / "templates"
     shutil.copytree(ROOT / "scripts" / "templates", templates)
     shutil.copytree(originals, templates / "upstream")
-    done = subprocess.run(  # noqa: S603 - the pinned generator
+    done = subprocess.run(  # noqa: S603 - the pinned generator, on files that are made here
         [sys.executable, "-m", "openapi_python_client", "generate", "--path", path, "--meta", "none",
          "--config", ROOT / "generator-config.yml", "--custom-template-path", templates,
          "--output-path", path.parent / "api"],
@@ -113,18 +114,18 @@ def _generated(path: Path) -> Path:
     return path.parent
 
 
-def _griffe(griffe: Any, old: Path, new: Path) -> str:  # noqa: ANN401 - a module
-    def load(folder: Path) -> Any:  # noqa: ANN401 - one of its objects
-        return griffe.load("api", search_paths=[folder], allow_inspection=False)
-
-    return "breaking" if list(griffe.find_breaking_changes(load(old), load(new))) else "nothing"
+def _griffe(griffe: ModuleType, old: Path, new: Path) -> str:
+    before, after = (
+        griffe.load("api", search_paths=[folder], allow_inspection=False) for folder in (old, new)
+    )
+    return "breaking" if list(griffe.find_breaking_changes(before, after)) else "nothing"
 
 
 def _openapi_diff(before: Path, after: Path) -> str:
     npx = shutil.which("npx")
     if npx is None:
         raise RuntimeError("there is no npx on the PATH, which openapi-diff needs")
-    done = subprocess.run(  # noqa: S603 - what the table is about
+    done = subprocess.run(  # noqa: S603 - a version that is written above, on files that are made here
         [npx, "--yes", f"openapi-diff@{OPENAPI_DIFF}", before, after],
         check=False,
         capture_output=True,

@@ -23,12 +23,12 @@ from typing import NoReturn
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
 # Python is run isolated, and then looks for no module beside its script.
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from contract import manifest  # noqa: E402 - found only now
+from contract import manifest
 
+ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / manifest.SPEC
 CONFIG = ROOT / manifest.CONFIG
 TEMPLATES = ROOT / manifest.TEMPLATES

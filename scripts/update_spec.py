@@ -12,6 +12,7 @@ itself, which says nothing of the document.
 import argparse
 import datetime
 import io
+import json
 import re
 import sys
 import traceback
@@ -36,13 +37,6 @@ REFUSED, CRASHED = 3, 4
 HEADER = """\
 # The operations as the provider states them. Written by scripts/update_spec.py; not to be edited.
 """
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what is in two places twice, for those who read one of them."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - of any
-        return True
 
 
 def _as_openapi_3(document: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +84,9 @@ def update(source: Path, today: str, reported: Path) -> tuple[str, int]:
     if made.getvalue() != text:
         _write(CONTRACT, made.getvalue())
     if cut != documents.read_document(UPSTREAM):
-        stated = yaml.dump(cut, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-        _write(UPSTREAM, HEADER + stated)
+        # By way of JSON, where what is in two places is two: YAML would write it once, with an anchor.
+        own = json.loads(json.dumps(cut))
+        _write(UPSTREAM, HEADER + yaml.safe_dump(own, sort_keys=False, allow_unicode=True, width=110))
     return said, int(max(report.level(ours), report.level(theirs)))
 
 

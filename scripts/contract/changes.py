@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
-from .documents import Json, Part, resolved
+from .documents import METHODS, Json, resolved
 from .levels import Change, Place, both
 from .schemas import Schemas, compare_required, compare_words
-
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+from .security import ways_in
 
 _OF_VALUE = frozenset(("name", "in", "required", "schema", "content"))
 _OF_MEDIA = frozenset(("schema",))
@@ -63,7 +62,7 @@ class _Comparison:
                 yield place.fine(f"the server {url} is new")
 
     def _security(self, old: Json, new: Json, place: Place) -> Iterator[Change]:
-        was, now = _security(self._old, old), _security(self._new, new)
+        was, now = ways_in(self._old, old), ways_in(self._new, new)
         if was != now:
             yield place.broken(f"security was {was}, is {now}")
         if old.get("x-scopes") != new.get("x-scopes"):
@@ -167,31 +166,6 @@ def _servers(document: Json, operation: Json) -> list[str]:
             url = url.replace(f"{{{name}}}", str(variable.get("default")))
         urls.append(url.rstrip("/") or "/")
     return urls
-
-
-def _security(document: Json, operation: Json) -> str:
-    """Return what an operation asks for, whatever it is called."""
-    schemes = document.get("components", {}).get("securitySchemes", {})
-    ways = [
-        " and ".join(
-            sorted(_way_in(document, schemes.get(name), name, scopes) for name, scopes in one.items())
-        )
-        for one in operation.get("security", document.get("security", ()))
-    ]
-    return " or ".join(sorted(way or "nothing" for way in ways)) or "nothing"
-
-
-def _way_in(document: Json, scheme: Part, name: str, scopes: Sequence[str]) -> str:
-    given = resolved(document, scheme)
-    said = [str(given[key]) for key in ("type", "scheme", "in", "name", "openIdConnectUrl") if key in given]
-    for flow, one in sorted(given.get("flows", {}).items()):
-        # Which of its scopes are asked for is in the operation.
-        said += [flow, *(f"{key} {one[key]}" for key in sorted(one) if key.endswith("Url"))]
-    way = " ".join(said) or name
-    if way.lower() == "apikey header authorization":
-        # Swagger 2.0 has no other word for a bearer token.
-        way = "http bearer"
-    return f"{way} ({', '.join(sorted(scopes))})" if scopes else way
 
 
 def _written(value: Json, style: str) -> dict[str, Any]:

@@ -14,6 +14,9 @@ Json = Mapping[str, Any]
 Part: TypeAlias = Any
 """Whatever a document has in a place: what is read here is not ours, and is looked at before it is used."""
 
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+"""What of a path is an operation."""
+
 # What a page of documentation holds its slice of a specification in.
 _FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

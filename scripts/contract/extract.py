@@ -7,8 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from .changes import METHODS
-from .documents import DocumentError, Json, Part, plain, references, resolved, target
+from .documents import METHODS, DocumentError, Json, Part, plain, references, resolved, target
 
 
 class MissingPathError(Exception):

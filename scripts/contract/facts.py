@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from .changes import METHODS
-from .documents import Json, Part, resolved
+from .documents import METHODS, Json, Part, resolved
+from .security import ways_in
 
 Place = tuple[str, ...]
 """An operation, a part of it, and the way down from there."""
@@ -68,7 +68,7 @@ class _Reader:
     def operation(self, name: str, item: Json, method: str) -> None:
         operation = item[method]
         facts = {key: operation[key] for key in ("operationId", "tags") if key in operation}
-        facts["security"] = self._security(operation)
+        facts["security"] = ways_in(self._document, operation)
         self._add((name,), facts, operation, cast("Any", item), method)
         for one in (*item.get("parameters", ()), *operation.get("parameters", ())):
             parameter = self._resolved(one)
@@ -154,12 +154,6 @@ class _Reader:
         for one in schema.get("allOf", ()):
             yield from self._parts(self._resolved(one), (*within, id(schema)))
 
-    def _security(self, operation: Json) -> list[Any]:
-        """Return what is asked for, whatever it is called."""
-        asked = operation.get("security", self._document.get("security", ()))
-        schemes = self._document.get("components", {}).get("securitySchemes", {})
-        return [sorted(_way_in(schemes.get(name, {})) for name in one) for one in asked]
-
     def _resolved(self, value: Part) -> Part:
         return resolved(self._document, value)
 
@@ -186,15 +180,6 @@ def _together(parts: Sequence[Json]) -> Json:
 
 _AT_MOST = frozenset(("maximum", "maxLength", "maxItems", "maxProperties"))
 _AT_LEAST = frozenset(("minimum", "minLength", "minItems", "minProperties"))
-
-
-def _way_in(scheme: Json) -> str:
-    """Name a security scheme; Swagger 2.0 has no other word for a bearer token than its header."""
-    if (scheme.get("type"), scheme.get("in"), str(scheme.get("name")).lower()) == (
-        "apiKey", "header", "authorization",
-    ):  # fmt: skip
-        return "http bearer"
-    return " ".join(str(scheme[key]) for key in ("type", "scheme", "in", "name") if key in scheme)
 
 
 def shown(place: Place) -> str:

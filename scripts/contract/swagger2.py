@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .changes import METHODS
-from .documents import DocumentError, Json, Part, resolved
+from .documents import METHODS, DocumentError, Json, Part, resolved
 
 _PLACES = {
     "#/definitions/": "#/components/schemas/",

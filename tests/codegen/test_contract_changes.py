@@ -1,6 +1,7 @@
 """What a change of the contract does to callers, and what is said of it."""
 
 import copy
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import dintero_claims_client
 from contract import changes, report
 
 from .seeded_changes import CHANGES, CONTRACT, changed, contract
@@ -37,6 +39,27 @@ def test_the_table_in_the_documentation():
         ]
         for seeded in CHANGES
     ]
+
+
+def _found(name):
+    """Return what a name of the report's table is in the library."""
+    module, _, rest = name.partition(".")
+    holder = dintero_claims_client
+    if module.startswith("_"):
+        holder, name = importlib.import_module(f"dintero_claims_client.{module}"), rest
+    *above, last = name.split(".")
+    for one in above:
+        holder = getattr(holder, one)
+    # A field of an attrs class without a default is none of the class itself.
+    return hasattr(holder, last) or last in {field.name for field in getattr(holder, "__attrs_attrs__", ())}
+
+
+def test_what_a_change_touches_is_there():
+    """The table has every operation and schema of the contract, and what it names is in the library."""
+    document = contract()
+    operations = [operation["operationId"] for operation in changes.operations(document).values()]
+    assert {*operations, *document["components"]["schemas"]} <= report.TOUCHES.keys()
+    assert [name for names in report.TOUCHES.values() for name in names if not _found(name)] == []
 
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
@@ -351,6 +374,7 @@ def test_a_schema_within_itself(refer):
 
 _TELL = """
 import json, sys
+import dintero_claims_client
 from contract import changes, report
 found = changes.compare(*json.load(sys.stdin))
 print(report.report(found, found, [], [], version="1.0.0"))

@@ -697,20 +697,22 @@ async def _stalling(count):
     request = EngineRequest("POST", f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", {}, b"{}")
     async with listener, asyncio.timeout(60):
         yield request, writers, enough
+        for writer in writers:
+            writer.transport.abort()
 
 
 async def test_stalled_tls_handshakes_keep_nobody_waiting(monkeypatch):
     """A handshake that takes long counts no more, so that others can begin theirs."""
     monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 0.001)
-    async with _stalling(40) as (request, writers, enough):
-        async with _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender:
-            calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(40)]
-            await enough.wait()
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
-        for writer in writers:
-            writer.transport.abort()
+    async with (
+        _stalling(40) as (request, _, enough),
+        _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender,
+    ):
+        calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(40)]
+        await enough.wait()
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_closing_ends_the_line(monkeypatch):
@@ -734,7 +736,7 @@ async def test_a_line_whose_callers_are_cancelled_together(monkeypatch):
     """Those that are cancelled in one moment end so, and callers that come in that moment get their turn."""
     monkeypatch.setattr(aiohttp_engine, "HANDSHAKE_SECONDS", 1000.0)
     async with (
-        _stalling(16) as (request, writers, enough),
+        _stalling(16) as (request, _, enough),
         _engine("aiohttp", ssl_context=_client_tls(), max_connections=100) as sender,
     ):
         calls = [asyncio.create_task(_send(sender, request, 60)) for _ in range(20)]
@@ -756,8 +758,6 @@ async def test_a_line_whose_callers_are_cancelled_together(monkeypatch):
         for call in others:
             call.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        for writer in writers:
-            writer.transport.abort()
 
 
 async def test_no_handshake_begins_after_closing(monkeypatch):
