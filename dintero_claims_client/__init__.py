@@ -8,7 +8,7 @@ from ._generated.contract import SPEC_VERSION
 from ._retry import RetryPolicy
 from ._version import __version__
 from .batch import Batch
-from .client import ClaimsClient, ClientStats
+from .client import ClaimsClient
 from .errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,6 +27,7 @@ from .errors import (
     RefConflictError,
     ServerError,
 )
+from .health import ClientHealth, ClientStats
 from .journal import Journal
 from .models import (
     UNSET,
@@ -52,6 +53,7 @@ __all__ = [
     "Claimed",
     "ClaimsClient",
     "ClaimsError",
+    "ClientHealth",
     "ClientStateError",
     "ClientStats",
     "ConfigurationError",

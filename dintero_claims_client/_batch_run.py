@@ -118,9 +118,15 @@ class BatchRun:
         """By the order in which they were taken."""
         self._open = 0
         """Rows that were taken and have no outcome yet."""
+        self._is_begun = False
         self._is_fed = False
         self._is_aborted = False
         self._over = asyncio.Event()
+
+    async def until_over(self) -> None:
+        """Wait until it is over; at once where nobody has begun to go through the outcomes."""
+        if self._is_begun:
+            await self._over.wait()
 
     @property
     def width(self) -> int:
@@ -158,6 +164,7 @@ class BatchRun:
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give the outcomes; raises what ended the batch before its time, after all that was under way."""
+        self._is_begun = True
         try:
             self._rows = await self._make_rows(self)
             self._feeder = asyncio.create_task(self._feed())
@@ -443,7 +450,9 @@ class BatchRun:
             # Once for all that failed at the same time.
             self.window.narrow()
             own = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(self._pauses_in_a_row, 32))
-            self.slots.pause(max(_wish(error), own))
+            seconds = max(_wish(error), own)
+            self.slots.pause(seconds)
+            self._calls.observer.paused(seconds)
             self._pauses_in_a_row += 1
         return True
 

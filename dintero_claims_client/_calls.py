@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal, TypeVar
@@ -9,13 +10,17 @@ from typing import Literal, TypeVar
 import attrs
 
 from ._generated.models.claim import Claim
+from ._observing import Observer, Trace
 from ._operations import ClaimToSend, Operations
 from ._pages import ListPage, Page
+from ._protocol import usable_id
 from ._quota import RetryQuota
 from ._reconcile import Earlier, Found, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
+from ._waiting import Gathering
 from ._watch import Watch
 from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError
+from .events import Ending, Operation
 
 T = TypeVar("T")
 
@@ -63,8 +68,13 @@ class Calls:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    observer: Observer
     recovered: int = attrs.field(default=0, init=False)
     """Claims whose answer was lost and that were read back."""
+    under_way: Gathering = attrs.field(factory=Gathering, init=False)
+    """The calls that have not ended yet."""
+    endings: Counter[Ending] = attrs.field(factory=Counter[Ending], init=False)
+    """How the claims ended."""
 
     async def claim(
         self,
@@ -83,25 +93,65 @@ class Calls:
         claimed before.
         """
         began = self.clock()
-        first = await self.operations.claim(claim, deadline, watch)
-        if isinstance(first, Done):
-            # Nothing of what follows is made for a claim that needs none of it.
-            self.quota.succeed(repeated=False)
-            return Taken(first.value, recovered=False, answer=first.answer)
+        trace = self.observer.begin(
+            "claim_discounts", ref=claim.ref, customer_id=claim.customer_id, of_batch=watch is not None
+        )
+        ended: Taken | NotTaken | None = None
+        self.under_way.enter()
+        try:
+            first = await self.operations.claim(claim, deadline, watch, trace)
+            if isinstance(first, Done):
+                # Nothing of what follows is made for a claim that needs none of it.
+                self.quota.succeed(repeated=False)
+                ended = Taken(first.value, recovered=False, answer=first.answer)
+                return ended
+            if trace is None:
+                trace = self.observer.begin_late(
+                    began, ref=claim.ref, customer_id=claim.customer_id, of_batch=watch is not None
+                )
+            if earlier is None:
+                earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
+            ended = await self._find_out(
+                claim,
+                first,
+                deadline,
+                deadline if find_by is None else find_by,
+                reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - began)),
+                if_exists=if_exists,
+                earlier=earlier,
+                watch=watch,
+                trace=trace,
+            )
+            return ended
+        finally:
+            self.under_way.leave()
+            self._count(ended, trace)
+
+    async def _find_out(
+        self,
+        claim: ClaimToSend,
+        first: Failure,
+        deadline: float,
+        find_by: float,
+        *,
+        reserve: float,
+        if_exists: IfExists,
+        earlier: Earlier,
+        watch: Watch | None,
+        trace: Trace | None,
+    ) -> Taken | NotTaken:
+        """Go on after a first attempt that did not bring the claim."""
         ended = await self._run(
-            partial(self.operations.claim, claim, deadline, watch),
+            partial(self.operations.claim, claim, deadline, watch, trace),
             deadline,
             repeatable=claim.ref is not None,
             for_claim=True,
-            reserve=min(_LOOK_SECONDS, _LOOK_SHARE * (deadline - began)),
+            reserve=reserve,
             first=first,
+            on_retry=None if trace is None else partial(trace.retried, "claim_discounts"),
         )
         if isinstance(ended.last, Done):
             return Taken(ended.last.value, recovered=False, answer=ended.last.answer)
-        if earlier is None:
-            earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
-        if find_by is None:
-            find_by = deadline
         outcome = await settle(
             claim,
             ended.last,
@@ -109,29 +159,52 @@ class Calls:
             refused_before=ended.refused_before,
             if_exists=if_exists,
             earlier=earlier,
-            find=partial(self._find if watch is None else watch.find, claim, find_by),
+            find=partial(self._find, claim, find_by, trace)
+            if watch is None
+            else partial(watch.find, claim, find_by),
             pause=partial(self._pause, find_by),
         )
         if not isinstance(outcome, Recovered):
             unsent = isinstance(ended.last, NotSent) and not isinstance(outcome, OutcomeUnknownError)
             return NotTaken(outcome, unsent)
-        self.recovered += 1
         return Taken(outcome.claim, recovered=True)
 
-    async def _find(self, claim: ClaimToSend, deadline: float) -> Found:
-        pages = self.pages(lambda: deadline, settling=True)
+    def _count(self, ended: Taken | NotTaken | None, trace: Trace | None) -> None:
+        """Count how a claim ended; None where its caller went away."""
+        ending = _ending(ended)
+        self.endings[ending] += 1
+        if isinstance(ended, Taken):
+            self.recovered += ended.recovered
+            if trace is not None:
+                claim_id = usable_id({"id": ended.claim.id})
+                trace.ended(ending, claim_id=claim_id, recovered=ended.recovered)
+        elif trace is not None:
+            trace.ended(ending, error=None if ended is None else ended.error)
+
+    async def _find(self, claim: ClaimToSend, deadline: float, trace: Trace | None) -> Found:
+        pages = self.pages(lambda: deadline, settling=True, within=trace)
         return await find_by_ref(pages, str(claim.ref), is_ours=lambda found: is_ours(claim, found))
 
     async def get(self, claim_id: str, *, deadline: float) -> Claim | ClaimsError:
         """Read a claim by its id."""
-        return _read_outcome(
-            await self._run(lambda: self.operations.get(claim_id, deadline=deadline), deadline)
+        trace = self.observer.begin("get_claim")
+        return await self._read(
+            "get_claim",
+            lambda: self.operations.get(claim_id, deadline=deadline, trace=trace),
+            deadline,
+            trace,
         )
 
-    def pages(self, deadline_of: Callable[[], float], *, settling: bool = False) -> ListPage:
+    def pages(
+        self,
+        deadline_of: Callable[[], float],
+        *,
+        settling: bool = False,
+        within: Trace | None = None,
+    ) -> ListPage:
         """Return what reads a page of the list, each by the deadline that holds when it is asked for.
 
-        `settling` where it is to find out what became of a claim.
+        `settling` where it is to find out what became of a claim, `within` the call for it where that is one.
         """
 
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
@@ -142,18 +215,47 @@ class Calls:
             paid = settling and starting_after is None
             if paid and not await self.quota.take(deadline=deadline):
                 return NotSentError("the claim was not looked up, because too many calls fail")
-            return _read_outcome(
-                await self._run(
-                    lambda: self.operations.list_page(
-                        limit=limit, starting_after=starting_after, deadline=deadline, settling=settling
-                    ),
-                    deadline,
-                    for_claim=settling,
-                    paid=paid,
-                )
+            trace = within or self.observer.begin("list_claims", of_batch=settling)
+            return await self._read(
+                "list_claims",
+                lambda: self.operations.list_page(
+                    limit=limit,
+                    starting_after=starting_after,
+                    deadline=deadline,
+                    settling=settling,
+                    trace=trace,
+                ),
+                deadline,
+                trace,
+                is_part=within is not None,
+                for_claim=settling,
+                paid=paid,
             )
 
         return read_page
+
+    async def _read(
+        self,
+        operation: Operation,
+        attempt: Callable[[], Awaitable[Done[T] | Failure]],
+        deadline: float,
+        trace: Trace | None,
+        *,
+        is_part: bool = False,
+        for_claim: bool = False,
+        paid: bool = False,
+    ) -> T | ClaimsError:
+        """Read something; `is_part` of another call, that is watched as a whole."""
+        on_retry = None if trace is None else partial(trace.retried, operation)
+        ended: Ended[T] | None = None
+        self.under_way.enter()
+        try:
+            ended = await self._run(attempt, deadline, for_claim=for_claim, paid=paid, on_retry=on_retry)
+            return _read_outcome(ended)
+        finally:
+            self.under_way.leave()
+            if trace is not None and not is_part:
+                _tell_read(trace, ended)
 
     def _run(
         self,
@@ -165,6 +267,7 @@ class Calls:
         paid: bool = False,
         reserve: float = 0.0,
         first: Failure | None = None,
+        on_retry: Callable[[str, float], None] | None = None,
     ) -> Awaitable[Ended[T]]:
         return run_attempts(
             attempt,
@@ -178,6 +281,7 @@ class Calls:
             paid=paid,
             reserve=reserve,
             first=first,
+            on_retry=on_retry,
         )
 
     async def _pause(self, deadline: float, looks: int) -> bool:
@@ -204,3 +308,30 @@ def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
             return last.error or NoAnswerError(last.reason, status=last.status, body=last.body)
         case _:
             return last.error
+
+
+def _tell_read(trace: Trace, ended: Ended[T] | None) -> None:
+    if ended is None:
+        trace.ended("cancelled")
+        return
+    outcome = _read_outcome(ended)
+    if not isinstance(outcome, ClaimsError):
+        trace.ended("read")
+    elif isinstance(outcome, NotSentError):
+        trace.ended("not_sent", error=outcome)
+    else:
+        trace.ended("no_answer" if isinstance(outcome, NoAnswerError) else "refused", error=outcome)
+
+
+def _ending(ended: Taken | NotTaken | None) -> Ending:
+    match ended:
+        case None:
+            return "cancelled"
+        case Taken():
+            return "taken"
+        case NotTaken(error=OutcomeUnknownError()):
+            return "unknown"
+        case NotTaken(unsent=True):
+            return "not_sent"
+        case NotTaken():
+            return "refused"

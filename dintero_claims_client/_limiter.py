@@ -35,11 +35,18 @@ class Limiter:
 
     Waiting here is not a failure, and never counts against one attempt: pools time waiting requests out,
     and some scan all that wait for every request. When the server asks one caller to slow down, all pause.
-    For one event loop, whose clock is `clock`.
+    For one event loop, whose clock is `clock`. `on_pause` is told for how many seconds.
     """
 
-    def __init__(self, size: int, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        clock: Callable[[], float],
+        on_pause: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._size = size
+        self._on_pause = on_pause
         self._clock = clock
         self._pacing = Pacing(size)
         self._place = Place(self._pacing.epoch)
@@ -53,6 +60,11 @@ class Limiter:
     def waiting(self) -> int:
         """How many wait for a place."""
         return self._queue.waiting
+
+    @property
+    def paused_for(self) -> float:
+        """For how many seconds from now all callers pause."""
+        return max(0.0, self._pacing.resume_at - self._clock())
 
     @property
     def pushed_back_in_a_row(self) -> int:
@@ -97,7 +109,11 @@ class Limiter:
 
     def push_back(self, place: Place, *, seconds: float) -> None:
         """Let all callers pause: the server answered the request in this place by asking for it."""
-        self._pacing.push_back(place.epoch, seconds=seconds, now=self._clock(), under_way=self._under_way)
+        now, epoch = self._clock(), self._pacing.epoch
+        self._pacing.push_back(place.epoch, seconds=seconds, now=now, under_way=self._under_way)
+        if seconds > 0 and self._pacing.epoch != epoch:
+            # Once for all that were under way together.
+            self._on_pause(self._pacing.resume_at - now)
         self._queue.dismiss(until=self._pacing.resume_at)
         self._admit()
 

@@ -23,6 +23,7 @@ from ._generated.models.claim_discount_ref import ClaimDiscountRef
 from ._generated.models.claim_request import ClaimRequest
 from ._generated.types import UNSET, Unset
 from ._limiter import Limiter, NoPlace, Place
+from ._observing import AttemptFailure, Trace
 from ._protocol import (
     Verdict,
     answers,
@@ -42,6 +43,7 @@ from ._tokens import Token, TokenFailure, TokenSource
 from ._validation import check_claim, encode_body, encode_without_null, invalid_extras
 from ._watch import Watch
 from .errors import APIStatusError, InvalidClaimError
+from .events import Operation
 
 Mint = Callable[[Mapping[str, Any]], str]
 """Makes the ref of a claim that has none, given the rest of it."""
@@ -132,6 +134,10 @@ class Operations:
         self._clock = clock
         self.claim_requests = 0
         """Claim requests that were handed to the engine, repetitions among them."""
+        self.answered_at: float | None = None
+        """When the server last answered with anything but 429 or a server error."""
+        self.failing_since: float | None = None
+        """When the first request since then failed."""
 
     def prepare_claim(self, request: ClaimRequest, *, mint: Mint | None) -> ClaimToSend:
         """Check a claim and make its bytes; one without a `ref` gets one from `mint`, if given.
@@ -157,11 +163,21 @@ class Operations:
         return _to_send(body, content, minted=minted)
 
     async def claim(
-        self, claim: ClaimToSend, deadline: float, watch: Watch | None = None
+        self,
+        claim: ClaimToSend,
+        deadline: float,
+        watch: Watch | None = None,
+        trace: Trace | None = None,
     ) -> Done[Claim] | Failure:
         """Attempt a claim once; a 401 is replayed once with a new token, as part of the attempt."""
         answered = await self._exchange(
-            self._claim_request, deadline=deadline, content=claim.content, ref=claim.ref, watch=watch
+            "claim_discounts",
+            self._claim_request,
+            trace,
+            deadline=deadline,
+            content=claim.content,
+            ref=claim.ref,
+            watch=watch,
         )
         if not isinstance(answered, _Answered):
             return answered
@@ -181,10 +197,12 @@ class Operations:
             return _unreadable(answered, "the answer is not a claim")
         return Done(model, answer.body)
 
-    async def get(self, claim_id: str, *, deadline: float) -> Done[Claim] | Failure:
+    async def get(
+        self, claim_id: str, *, deadline: float, trace: Trace | None = None
+    ) -> Done[Claim] | Failure:
         """Attempt once to read a claim by its id."""
         built = get_claim._get_kwargs(self._account_id, claim_id)  # pyright: ignore[reportPrivateUsage]
-        answered = await self._exchange(self._read_request(built), deadline=deadline)
+        answered = await self._exchange("get_claim", self._read_request(built), trace, deadline=deadline)
         if not isinstance(answered, _Answered):
             return answered
         answer = answered.answer
@@ -200,7 +218,13 @@ class Operations:
         return Done(claim)
 
     async def list_page(
-        self, *, limit: int, starting_after: str | None, deadline: float, settling: bool = False
+        self,
+        *,
+        limit: int,
+        starting_after: str | None,
+        deadline: float,
+        settling: bool = False,
+        trace: Trace | None = None,
     ) -> Done[list[FoundClaim]] | Failure:
         """Attempt once to read a page of the account's claims; of fewer where they are too large for one.
 
@@ -211,7 +235,9 @@ class Operations:
             limit=limit,
             **({} if starting_after is None else {"starting_after": starting_after}),
         )
-        answered = await self._exchange(self._read_request(built), deadline=deadline, settling=settling)
+        answered = await self._exchange(
+            "list_claims", self._read_request(built), trace, deadline=deadline, settling=settling
+        )
         if not isinstance(answered, _Answered):
             return answered
         answer = answered.answer
@@ -219,7 +245,11 @@ class Operations:
             return self._failure(answered)
         if not answer.complete and len(answer.body) >= BODY_CAP and limit > 1:
             return await self.list_page(
-                limit=limit // 2, starting_after=starting_after, deadline=deadline, settling=settling
+                limit=limit // 2,
+                starting_after=starting_after,
+                deadline=deadline,
+                settling=settling,
+                trace=trace,
             )
         items = read_objects(answer.body) if answer.complete else None
         if items is None:
@@ -238,7 +268,9 @@ class Operations:
 
     async def _exchange(
         self,
+        operation: Operation,
         request: EngineRequest,
+        trace: Trace | None,
         *,
         deadline: float,
         content: bytes | None = None,
@@ -247,16 +279,21 @@ class Operations:
         watch: Watch | None = None,
     ) -> _Answered | Failure:
         """Send one request, when it is its turn, with a token that is good then."""
+        since = 0.0 if trace is None else self._clock()
         place = await self._limiter.acquire(deadline=deadline, settling=settling)
+        if trace is not None:
+            trace.waited(since)
         if isinstance(place, NoPlace):
             return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
         good = False
         try:
-            answered = await self._send(request, content, deadline, ref, watch)
+            answered = await self._send(operation, request, content, deadline, ref, watch, trace)
             if isinstance(answered, _Answered) and answered.answer.status == 401:
                 # The server says so before it executes anything; a new token is all that it wants.
                 self._tokens.discard(answered.token)
-                answered = await self._send(request, content, deadline, ref, watch)
+                if trace is not None:
+                    trace.retried(operation, "the token was refused", 0.0)
+                answered = await self._send(operation, request, content, deadline, ref, watch, trace)
                 if isinstance(answered, _Answered):
                     answered = attrs.evolve(answered, replayed=True)
             good = isinstance(answered, _Answered) and not self._is_pushed_back(place, answered.answer)
@@ -280,11 +317,13 @@ class Operations:
 
     async def _send(
         self,
+        operation: Operation,
         request: EngineRequest,
         content: bytes | None,
         deadline: float,
         ref: str | None,
         watch: Watch | None,
+        trace: Trace | None,
     ) -> _Answered | Failure:
         """Send with the token of the moment."""
         token = self._tokens.at_hand() or await self._tokens.get(deadline=deadline)
@@ -293,31 +332,51 @@ class Operations:
             if error is not None:
                 error.ref = ref
             return NotSent(token.reason, permanent=token.final, retry_after=token.retry_after, error=error)
-        authorized = EngineRequest(
-            request.method, request.url, self._authorize(request.headers, token), content, request.body_cap
-        )
+        headers = self._authorize(request.headers, token)
         if watch is not None:
             # Last, so that nothing lies between a turn and its request.
             await watch.before_request()
+        attempt = None
+        if trace is not None:
+            attempt = trace.attempt(operation, request.url)
+            headers = {**headers, **attempt.headers}
         if self._clock() >= deadline:
             # An expired timer would fire only after the bytes have left.
+            if attempt is not None:
+                attempt.ended(None, "not_sent", "no time was left to send it")
             return NotSent("no time was left to send it")
         if request.method == "POST":
             self.claim_requests += 1
-        began, status = self._clock(), None
+        failed: AttemptFailure | None = "cancelled"
+        began, status, reason = self._clock(), None, None
         try:
             response = await self._engine.send(
-                authorized, deadline=min(deadline, began + self._policy.attempt_timeout)
+                EngineRequest(request.method, request.url, headers, content, request.body_cap),
+                deadline=min(deadline, began + self._policy.attempt_timeout),
             )
-            status = response.status
+            status, failed = response.status, None
         except RequestNotSent as failure:
+            failed, reason = "not_sent", failure.reason
+            self._note(None)
             return NotSent(failure.reason, permanent=failure.permanent)
         except RequestMaybeSent as failure:
+            failed, reason = "no_answer", failure.reason
+            self._note(None)
             return Ambiguous(failure.reason)
         finally:
             if watch is not None:
                 watch.after_request(status, self._clock() - began)
+            if attempt is not None:
+                attempt.ended(status, failed, reason)
+        self._note(status)
         return _Answered(response, token)
+
+    def _note(self, status: int | None) -> None:
+        """Note whether the server is there."""
+        if status is not None and status < 500 and status != 429:
+            self.answered_at, self.failing_since = self._clock(), None
+        elif self.failing_since is None:
+            self.failing_since = self._clock()
 
     def _authorize(self, headers: Mapping[str, str], token: Token) -> Mapping[str, str]:
         """Return the headers with a token; the last ones are kept, because most requests have the same."""

@@ -187,14 +187,15 @@ async def run_attempts(
     paid: bool = False,
     reserve: float = 0.0,
     first: Done[T] | Failure | None = None,
+    on_retry: Callable[[str, float], None] | None = None,
 ) -> Ended[T]:
     """Attempt until it is done, may not be repeated, or does not fit into the time left.
 
     Every repetition is paid for from the `quota`. Where there is none left, a call that is in doubt waits
     for it, because its outcome is to be found out; any other ends, and is told when to come again. `paid`
     where the first attempt was paid for too; `reserve` is how many seconds a call in doubt keeps for finding
-    out; `first` is how the first attempt ended, where that was made before. Raises nothing of its own;
-    `deadline` is a reading of `clock`.
+    out; `first` is how the first attempt ended, where that was made before; `on_retry` is told why, and after
+    how many seconds, a request is repeated. Raises nothing of its own; `deadline` is a reading of `clock`.
     """
     count = 0
     before: Ambiguous | None = None
@@ -233,6 +234,8 @@ async def run_attempts(
                 return Ended(outcome, count, before)
             if isinstance(outcome, Ambiguous):
                 before = outcome
+        if on_retry is not None:
+            on_retry(str(outcome.error) if isinstance(outcome, Refused) else outcome.reason, delay)
 
 
 def _told_when(outcome: NotSent | Refused, seconds: float) -> NotSent | Refused:

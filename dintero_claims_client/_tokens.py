@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import attrs
 
 from ._engines.base import TOKEN_BODY_CAP, Engine, EngineRequest, RequestMaybeSent, RequestNotSent
+from ._observing import AttemptFailure, Observer
 from ._protocol import (
     Verdict,
     parse_retry_after,
@@ -87,6 +88,7 @@ class TokenEndpoint:
         client_secret: Secret,
         headers: Mapping[str, str],
         attempt_timeout: float,
+        observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -96,6 +98,7 @@ class TokenEndpoint:
         self._headers = {**headers, "Content-Type": "application/json"}
         self._body = json.dumps({"grant_type": "client_credentials", "audience": audience}).encode()
         self._attempt_timeout = attempt_timeout
+        self._observer = observer
         self._clock = clock
 
     async def fetch(self) -> Grant | TokenFailure:
@@ -109,21 +112,29 @@ class TokenEndpoint:
             message = str(error)
             return TokenFailure(message, final=True, make_error=lambda: ConfigurationError(message))
         basic = MaskedStr(b64encode(f"{self._client_id}:{secret}".encode()).decode())
-        request = EngineRequest(
-            "POST",
-            self._url,
-            {**self._headers, "Authorization": MaskedStr(f"Basic {basic}")},
-            self._body,
-            TOKEN_BODY_CAP,
-        )
+        headers = {**self._headers, "Authorization": MaskedStr(f"Basic {basic}")}
+        attempt = self._observer.attempt_token(self._url)
+        if attempt is not None:
+            headers |= attempt.headers
+        failed: AttemptFailure | None = "cancelled"
+        status, reason = None, None
         try:
-            response = await self._engine.send(request, deadline=self._clock() + self._attempt_timeout)
+            response = await self._engine.send(
+                EngineRequest("POST", self._url, headers, self._body, TOKEN_BODY_CAP),
+                deadline=self._clock() + self._attempt_timeout,
+            )
+            status, failed = response.status, None
         except RequestNotSent as failure:
+            failed, reason = "not_sent", failure.reason
             return TokenFailure(
                 f"the token endpoint cannot be reached: {failure.reason}", final=failure.permanent
             )
         except RequestMaybeSent as failure:
+            failed, reason = "no_answer", failure.reason
             return TokenFailure(f"the token endpoint did not answer: {failure.reason}")
+        finally:
+            if attempt is not None:
+                attempt.ended(status, failed, reason)
         answer = read_object(response.body) if response.complete else None
         said = verdict(response.status)
         if response.status == 200 and answer is not None:
@@ -170,7 +181,7 @@ class TokenSource:
 
     Safe under any number of concurrent callers on one event loop. The source owns the fetch: whoever
     waits may be cancelled, also the one that started it, and the others still get the token. All that
-    wait share a failure.
+    wait share a failure. `on_fetch` is told how many seconds each fetch took, and why it failed.
     """
 
     def __init__(
@@ -178,8 +189,10 @@ class TokenSource:
         fetch: Callable[[], Awaitable[Grant | TokenFailure]],
         *,
         clock: Callable[[], float],
+        on_fetch: Callable[[float, str | None], None] = lambda _seconds, _reason: None,
     ) -> None:
         self._fetch = fetch
+        self._on_fetch = on_fetch
         self._clock = clock
         self._token: Token | None = None
         self._task: asyncio.Task[Token | TokenFailure] | None = None
@@ -189,6 +202,18 @@ class TokenSource:
         self._pause: asyncio.Future[None] | None = None
         self._closed = False
         self.fetches = 0
+
+    @property
+    def expires_in(self) -> float | None:
+        """In how many seconds the token expires; None where there is none that is good."""
+        seconds = 0.0 if self._token is None else self._token.expires_at - self._clock()
+        return seconds if seconds > 0 else None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there will be no token, where the last fetch was told so."""
+        failure = self._failure
+        return failure.reason if failure is not None and failure.final else None
 
     def at_hand(self) -> Token | None:
         """Return a token that is good and needs no successor yet, if there is one."""
@@ -281,6 +306,7 @@ class TokenSource:
         began = self._clock()
         self.fetches += 1
         result = await self._fetch()
+        self._on_fetch(self._clock() - began, result.reason if isinstance(result, TokenFailure) else None)
         if isinstance(result, TokenFailure):
             if result.final:
                 # Remembered for the least time only: what was refused may be mended meanwhile.

@@ -84,6 +84,32 @@ class WaitQueue:
                 waiter.turn.set_result(False)
 
 
+class Gathering:
+    """Counts those that are inside, and lets others wait until nobody is. For one event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._empty: asyncio.Event | None = None
+
+    def enter(self) -> None:
+        """Count one more."""
+        self.count += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        self.count -= 1
+        if not self.count and self._empty is not None:
+            self._empty.set()
+
+    async def until_empty(self) -> None:
+        """Wait until nobody is inside."""
+        while self.count:
+            if self._empty is None:
+                self._empty = asyncio.Event()
+            self._empty.clear()
+            await self._empty.wait()
+
+
 class Sleeper:
     """Waits, but no longer than until it is closed. For one event loop."""
 

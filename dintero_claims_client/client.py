@@ -6,13 +6,15 @@ import asyncio
 import math
 import os
 import ssl
+import sys
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from platform import python_implementation, python_version
 from random import random
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
+from weakref import WeakSet
 
 import attrs
 
@@ -24,6 +26,7 @@ from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
+from ._observing import Observer
 from ._operations import Operations
 from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota
@@ -36,6 +39,8 @@ from ._version import __version__
 from ._waiting import Sleeper
 from .batch import Batch
 from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
+from .events import EventHook
+from .health import ClientHealth, ClientStats, State
 from .journal import Journal
 from .settings import (
     DEFAULT_BASE_URL,
@@ -45,24 +50,10 @@ from .settings import (
     settings_from_environment,
 )
 
+if TYPE_CHECKING:
+    from ._otel import Telemetry
+
 _DEFAULT_RETRY = RetryPolicy()
-
-
-@attrs.frozen
-class ClientStats:
-    """What a client has done since it was made.
-
-    `claim_requests` counts claims as they were sent, repetitions among them; `recovered` the claims whose
-    answer was lost and that were read back; `token_requests` the requests to the token endpoint.
-    `waiting` are those that wait for a connection at this moment, `retries_left` how many repetitions all
-    calls together could make now: it is 500 in good times, and 0 in an outage.
-    """
-
-    claim_requests: int
-    recovered: int
-    token_requests: int
-    waiting: int
-    retries_left: int
 
 
 @attrs.frozen(eq=False)
@@ -97,6 +88,7 @@ class ClaimsClient:
     ssl_context, proxy, trust_env: how to connect; trust_env takes proxies from the environment.
     allow_http: whether a base_url other than loopback may be `http://`.
     http_client: an `httpx.AsyncClient` of the caller's to send with; it is never closed here.
+    on_event: a function that is told what the client does (see `dintero_claims_client.events`).
     system_name … system_plugin_version: the merchant's system and the plugin, which the provider asks for.
 
     Raises `ConfigurationError` for a setting that cannot be.
@@ -104,6 +96,7 @@ class ClaimsClient:
 
     _opened: _Opened | None = None
     _closed = False
+    _draining = False
 
     def __init__(
         self,
@@ -123,6 +116,7 @@ class ClaimsClient:
         trust_env: bool = False,
         allow_http: bool = False,
         http_client: AsyncHttpClient | None = None,
+        on_event: EventHook | None = None,
         system_name: str = python_implementation(),
         system_version: str = python_version(),
         system_plugin_name: str = "dintero-claims-client",
@@ -157,7 +151,11 @@ class ClaimsClient:
         )
         if http_client is not None and not is_async_client(http_client):
             raise ConfigurationError("http_client: must be an httpx.AsyncClient")
+        if on_event is not None and not callable(on_event):
+            raise ConfigurationError("on_event: must be a function that takes an event")
         self._http_client = http_client
+        self._on_event = on_event
+        self._batches: WeakSet[BatchRun] = WeakSet()
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:  # noqa: ANN401 - whatever __init__ takes
@@ -202,6 +200,31 @@ class ClaimsClient:
             finally:
                 await opened.engine.aclose()
 
+    async def drain(self, timeout: float) -> bool:
+        """Take no more calls, and wait until those under way have ended; at most so many seconds.
+
+        For a shutdown in order, before `aclose()`: new calls raise `ClientStateError` from here on, and
+        batches take no more rows. Returns whether all have ended; those that have not go on until `aclose()`.
+        A second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
+        `ClientStateError` on another event loop.
+        """
+        check_seconds("timeout", timeout)
+        self._draining = True
+        if self._opened is None:
+            return True
+        opened = self._check_place(self._opened)
+        batches = list(self._batches)
+        for batch in batches:
+            batch.stop()
+        try:
+            async with asyncio.timeout(timeout):
+                for batch in batches:
+                    await batch.until_over()
+                await opened.calls.under_way.until_empty()
+        except TimeoutError:
+            return False
+        return True
+
     def __del__(self) -> None:
         opened = self._opened
         if opened is not None and not self._closed and opened.pid == os.getpid():
@@ -213,18 +236,65 @@ class ClaimsClient:
         if "_settings" not in self.__dict__:
             # In the traceback of a setting that was refused.
             return "<ClaimsClient, not made>"
-        state = "closed" if self._closed else "new" if self._opened is None else "open"
-        return f"<ClaimsClient {self._settings.account_id} at {self._settings.base_url}, {state}>"
+        return f"<ClaimsClient {self._settings.account_id} at {self._settings.base_url}, {self._state}>"
+
+    @property
+    def _state(self) -> State:
+        if self._closed:
+            return "closed"
+        if self._draining:
+            return "draining"
+        return "new" if self._opened is None else "open"
 
     def stats(self) -> ClientStats:
         """Return what the client has done so far."""
         opened = self._opened
+        if opened is None:
+            return ClientStats(retries_left=int(CAPACITY))
+        calls = opened.calls
         return ClientStats(
-            claim_requests=0 if opened is None else opened.operations.claim_requests,
-            recovered=0 if opened is None else opened.calls.recovered,
-            token_requests=0 if opened is None else opened.tokens.fetches,
-            waiting=0 if opened is None else opened.limiter.waiting,
-            retries_left=int(CAPACITY if opened is None else opened.calls.quota.left),
+            claim_requests=opened.operations.claim_requests,
+            taken=calls.endings["taken"],
+            refused=calls.endings["refused"],
+            not_sent=calls.endings["not_sent"],
+            unknown=calls.endings["unknown"],
+            cancelled=calls.endings["cancelled"],
+            recovered=calls.recovered,
+            token_requests=opened.tokens.fetches,
+            in_flight=calls.under_way.count,
+            waiting=opened.limiter.waiting,
+            retries_left=int(calls.quota.left),
+        )
+
+    def health(self) -> ClientHealth:
+        """Return how the client is, as far as it knows; makes no call, and never waits.
+
+        For the health check of an application. It is not ok when it is closed or draining, when the last
+        token was refused for good, and when requests have failed for as long as a call may take without one
+        answer between them.
+        """
+        opened = self._opened
+        if opened is None:
+            return ClientHealth(
+                ok=not self._closed and not self._draining, state=self._state, retries_left=int(CAPACITY)
+            )
+        now, operations = opened.loop.time(), opened.operations
+        problems: list[str] = []
+        if opened.tokens.refusal is not None:
+            problems.append(opened.tokens.refusal)
+        failing = 0.0 if operations.failing_since is None else now - operations.failing_since
+        if failing >= self._settings.timeout:
+            problems.append(f"no request was answered for {failing:.0f} s")
+        return ClientHealth(
+            ok=self._state == "open" and not problems,
+            state=self._state,
+            problems=tuple(problems),
+            token_expires_in=opened.tokens.expires_in,
+            answered_ago=None if operations.answered_at is None else now - operations.answered_at,
+            paused_for=opened.limiter.paused_for,
+            in_flight=opened.calls.under_way.count,
+            waiting=opened.limiter.waiting,
+            retries_left=int(opened.calls.quota.left),
         )
 
     async def claim(
@@ -379,15 +449,15 @@ class ClaimsClient:
             # A journal knows what it has sent.
             may_exist=journal is None and if_exists == "return",
         )
-        return Batch(
-            BatchRun(
-                make_rows,
-                _nothing_to_release if journal is None else journal.release,
-                settings,
-                opened.calls,
-                is_closed=lambda: self._closed,
-            )
+        run = BatchRun(
+            make_rows,
+            _nothing_to_release if journal is None else journal.release,
+            settings,
+            opened.calls,
+            is_closed=lambda: self._closed,
         )
+        self._batches.add(run)
+        return Batch(run)
 
     async def get_claim(self, claim_id: str, *, timeout: float | None = None) -> Claim:
         """Return the claim with this id.
@@ -439,8 +509,8 @@ class ClaimsClient:
 
     def _open(self) -> _Opened:
         """Return what the client holds, opening it on first use; raises `ClientStateError`."""
-        if self._closed:
-            raise ClientStateError("the client is closed")
+        if self._closed or self._draining:
+            raise ClientStateError(f"the client is {self._state}, and takes no more calls")
         if self._opened is None:
             self._opened = self._assemble(asyncio.get_running_loop())
         return self._check_place(self._opened)
@@ -468,7 +538,8 @@ class ClaimsClient:
             proxy=settings.proxy,
             trust_env=settings.trust_env,
         )
-        limiter = Limiter(settings.max_connections, clock=loop.time)
+        observer = Observer(self._on_event, _telemetry(), clock=loop.time)
+        limiter = Limiter(settings.max_connections, clock=loop.time, on_pause=observer.paused)
         endpoint = TokenEndpoint(
             engine=engine,
             url=settings.token_url,
@@ -477,9 +548,10 @@ class ClaimsClient:
             client_secret=settings.client_secret,
             headers=settings.headers,
             attempt_timeout=settings.retry.attempt_timeout,
+            observer=observer,
             clock=loop.time,
         )
-        tokens = TokenSource(endpoint.fetch, clock=loop.time)
+        tokens = TokenSource(endpoint.fetch, clock=loop.time, on_fetch=observer.refreshed)
         operations = Operations(
             engine=engine,
             limiter=limiter,
@@ -499,6 +571,7 @@ class ClaimsClient:
             clock=loop.time,
             sleep=sleeper.sleep,
             random=random,
+            observer=observer,
         )
         return _Opened(os.getpid(), loop, engine, limiter, tokens, operations, sleeper, calls)
 
@@ -514,6 +587,15 @@ class ClaimsClient:
                 "the client was closed during the call; nothing was claimed", ref=error.ref
             )
         return error
+
+
+def _telemetry() -> Telemetry | None:
+    """Return what tells OpenTelemetry; who has not imported that cannot have set it up."""
+    if "opentelemetry.trace" not in sys.modules and "opentelemetry.metrics" not in sys.modules:
+        return None
+    from ._otel import make_telemetry
+
+    return make_telemetry()
 
 
 def _check_if_exists(if_exists: object) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "dintero_claims_client"
-MODULES = ("", "models", "errors", "outcomes", "batch", "journal", "sandbox")
+MODULES = ("", "models", "errors", "outcomes", "batch", "journal", "events", "health", "sandbox")
 """What users import from."""
 
 _SPECIAL = frozenset(("__init__", "__aenter__", "__aexit__", "__aiter__", "__anext__"))

@@ -6,6 +6,7 @@ import base64
 import pytest
 
 from dintero_claims_client._engines.base import RequestNotSent
+from dintero_claims_client._observing import Observer
 from dintero_claims_client._secrets import MaskedStr, Secret
 from dintero_claims_client._tokens import Grant, Token, TokenEndpoint, TokenFailure, TokenSource
 
@@ -270,6 +271,7 @@ async def test_a_token_request_shows_no_secret():
         client_secret=secret,
         headers={},
         attempt_timeout=1.0,
+        observer=Observer(None, None, clock=lambda: 0.0),
         clock=lambda: 0.0,
     )
     await endpoint.fetch()

@@ -1,0 +1,358 @@
+"""What a client tells those who watch it: the events of a call, and the log."""
+
+import asyncio
+import json
+import logging
+import re
+
+import pytest
+from support.fake_server import HANG, RESET, error_answer
+
+from dintero_claims_client import (
+    AuthenticationError,
+    Claimed,
+    ClaimsClient,
+    ConfigurationError,
+    NoAnswerError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefConflictError,
+    RetryPolicy,
+    Unknown,
+)
+from dintero_claims_client._observing import Observer
+from dintero_claims_client.events import (
+    AttemptEnded,
+    AttemptSent,
+    CallEnded,
+    Paused,
+    Refreshed,
+    Retried,
+)
+
+LOGGER = "dintero_claims_client"
+
+
+def _kinds(events):
+    return [type(event).__name__ for event in events]
+
+
+def _lines(caplog, least=logging.INFO):
+    return [record for record in caplog.records if record.name == LOGGER and record.levelno >= least]
+
+
+async def test_a_claim_that_is_taken_at_once(engine, make_client, make_request):
+    """A token is asked for, the claim sent and answered, and the call ends as taken."""
+    events = []
+    client = await make_client(engine, on_event=events.append)
+    claim = await client.claim(make_request("order-1"))
+    sent, answered, refreshed, claim_sent, claim_answered, ended = events
+    assert (sent.operation, sent.call) == (answered.operation, answered.call) == ("token", None)
+    assert answered.status == 200
+    assert refreshed == Refreshed(seconds=refreshed.seconds)
+    assert claim_sent == AttemptSent(operation="claim_discounts", call=1, attempt=1, ref="order-1")
+    assert claim_answered == AttemptEnded(
+        operation="claim_discounts",
+        call=1,
+        attempt=1,
+        seconds=claim_answered.seconds,
+        status=200,
+        ref="order-1",
+    )
+    assert ended == CallEnded(
+        operation="claim_discounts",
+        call=1,
+        ending="taken",
+        attempts=1,
+        seconds=ended.seconds,
+        waited=ended.waited,
+        ref="order-1",
+        claim_id=claim.id,
+    )
+    assert 0 <= ended.waited < ended.seconds
+    assert claim_answered.seconds <= ended.seconds
+
+
+async def test_a_claim_that_is_repeated(server, make_client, make_request):
+    """Each repetition is told with its reason and delay, and counts as an attempt of the same call."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim += [error_answer(503), RESET]
+    await client.claim(make_request())
+    told = [event for event in events if getattr(event, "call", None) == 1]
+    assert _kinds(told) == [
+        *("AttemptSent", "AttemptEnded", "Retried") * 2, "AttemptSent", "AttemptEnded", "CallEnded",
+    ]  # fmt: skip
+    first, second = told[2], told[5]
+    assert (first.attempt, first.reason, first.ref) == (1, "the server answered 503", "order-1")
+    assert second.attempt == 2
+    assert 0 <= first.delay <= 0.01
+    lost = told[4]
+    assert lost.status is None
+    assert lost.reason in second.reason
+    assert (told[-1].ending, told[-1].attempts) == ("taken", 3)
+
+
+async def test_a_refused_token_is_a_repetition(server, make_client, make_request):
+    """A 401 is told, and so is the repetition with a new token."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim.append(error_answer(401))
+    await client.claim(make_request())
+    (retried,) = (event for event in events if isinstance(event, Retried))
+    assert (retried.attempt, retried.reason, retried.delay) == (1, "the token was refused", 0.0)
+    assert len([event for event in events if isinstance(event, Refreshed)]) == 2
+
+
+async def test_a_claim_that_is_looked_up(server, make_client, make_request):
+    """The pages that are read to find a claim are attempts of its call, which ends as recovered."""
+    events = []
+    client = await make_client(on_event=events.append, retry=RetryPolicy(max_attempts=1))
+    server.on_claim.append(server.commit_then(RESET))
+    await client.claim(make_request())
+    ended = events[-1]
+    assert (ended.ending, ended.recovered, ended.attempts) == ("taken", True, 2)
+    assert [(event.operation, event.call) for event in events if isinstance(event, AttemptSent)] == [
+        ("token", None),
+        ("claim_discounts", 1),
+        ("list_claims", 1),
+    ]
+    assert len([event for event in events if isinstance(event, CallEnded)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "raised", "ending", "status"),
+    [
+        (error_answer(409), RefConflictError, "refused", 409),
+        (error_answer(429, headers={"Retry-After": "99"}), RateLimitedError, "refused", 429),
+        (error_answer(403), PermissionDeniedError, "refused", 403),
+        (HANG, OutcomeUnknownError, "unknown", None),
+    ],
+)
+async def test_a_claim_that_is_not_taken(server, make_client, make_request, step, raised, ending, status):
+    """The end of a call says how it ended, and the error's name and status."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim += [step] * 20
+    server.on_read += [HANG] * 20
+    with pytest.raises(raised) as error:
+        await client.claim(make_request(), timeout=0.3)
+    ended = events[-1]
+    assert (ended.ending, ended.status, ended.error) == (ending, status, type(error.value).__name__)
+
+
+async def test_a_caller_that_goes_away(server, make_client, make_request):
+    """A call that is cancelled ends as cancelled, after a request that was sent."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim.append(HANG)
+    call = asyncio.create_task(client.claim(make_request()))
+    await server.until(lambda: server.posts)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    attempt, ended = events[-2:]
+    assert (attempt.status, attempt.reason) == (None, None)
+    assert (ended.ending, ended.attempts, ended.error) == ("cancelled", 1, None)
+    assert client.stats().cancelled == 1
+
+
+async def test_without_credentials_that_are_good(server, make_client, make_request):
+    """A token that is refused is told with its reason, and the claim as not sent."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_token.append(error_answer(401))
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    (refreshed,) = (event for event in events if isinstance(event, Refreshed))
+    assert refreshed.reason == "the token endpoint answered 401"
+    assert (events[-1].ending, events[-1].attempts, events[-1].status) == ("not_sent", 0, 401)
+
+
+async def test_a_pause_of_all(server, make_client, make_request):
+    """When the server asks one of many to slow down, the pause is told once."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim += [error_answer(429, headers={"Retry-After": "1"})] * 5
+    calls = [client.claim(make_request(f"order-{n}"), timeout=0.5) for n in range(5)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    (paused,) = (event for event in events if isinstance(event, Paused))
+    assert 0.5 < paused.seconds <= 1
+
+
+async def test_reads_are_calls(server, make_client, make_request):
+    """Reading a claim, and each page of the list, is a call; one that is refused or not answered says so."""
+    events = []
+    client = await make_client(on_event=events.append, timeout=0.3)
+    claim = await client.claim(make_request())
+    await client.get_claim(claim.id)
+    async for _ in client.list_claims():
+        pass
+    with pytest.raises(NotFoundError):
+        await client.get_claim("none")
+    server.on_read.append(HANG)
+    with pytest.raises(NoAnswerError):
+        await client.get_claim(claim.id)
+    ended = [(event.operation, event.ending) for event in events if isinstance(event, CallEnded)]
+    assert ended[0] == ("claim_discounts", "taken")
+    assert ended[1] == ("get_claim", "read")
+    assert set(ended[2:-2]) == {("list_claims", "read")}
+    assert ended[-2:] == [("get_claim", "refused"), ("get_claim", "no_answer")]
+
+
+async def test_rows_of_a_batch_are_calls(server, make_client, make_request):
+    """Each row of a batch is told as a claim of its own."""
+    events = []
+    client = await make_client(on_event=events.append)
+    rows = [make_request(f"order-{n}") for n in range(5)]
+    async for outcome in client.claim_many(rows):
+        assert isinstance(outcome, Claimed)
+    ended = [event for event in events if isinstance(event, CallEnded)]
+    assert {event.ref for event in ended} == {f"order-{n}" for n in range(5)}
+    assert {event.ending for event in ended} == {"taken"}
+    assert len({event.call for event in ended}) == 5
+
+
+async def test_a_function_that_fails_fails_no_claim(server, make_client, make_request, caplog):
+    """What the caller's function raises has no effect on the call, and is logged without its text."""
+
+    def fail(_event):
+        raise ValueError("what nobody may know")
+
+    client = await make_client(on_event=fail)
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    failures = [record.getMessage() for record in _lines(caplog, logging.ERROR)]
+    assert set(failures) == {"event=on_event_failed error=ValueError"}
+    assert "nobody may know" not in caplog.text
+
+
+def test_what_is_no_function_is_refused():
+    """An `on_event` that cannot be called is refused when the client is made."""
+    with pytest.raises(ConfigurationError, match="on_event: must be a function"):
+        ClaimsClient(account_id="T12345678", client_id="c", client_secret="s", on_event=1)
+
+
+async def test_one_line_for_a_call(engine, make_client, make_request, caplog):
+    """At INFO a claim is one line of fields, which are also in the record; its customer is only a hash."""
+    client = await make_client(engine)
+    claim = await client.claim(make_request("order 1", customer_id="+47 912 34 567"))
+    (line,) = _lines(caplog)
+    assert line.levelno == logging.INFO
+    fields = line.dintero
+    assert fields == {
+        "event": "call",
+        "operation": "claim_discounts",
+        "call": 1,
+        "ending": "taken",
+        "attempts": 1,
+        "seconds": fields["seconds"],
+        "waited": fields["waited"],
+        "ref": "order 1",
+        "claim_id": claim.id,
+        "recovered": False,
+        "customer": fields["customer"],
+    }
+    assert re.fullmatch("[0-9a-f]{16}", fields["customer"])
+    assert line.getMessage() == " ".join(
+        f"{name}={json.dumps(value) if value == 'order 1' or not isinstance(value, str) else value}"
+        for name, value in fields.items()
+    )
+    assert "912 34 567" not in caplog.text
+
+
+async def test_a_customer_is_the_same_hash(make_client, make_request, caplog):
+    """The lines of one customer have one hash, and those of another have another."""
+    client = await make_client()
+    for customer in ("a", "b", "a"):
+        await client.claim(make_request(None, customer_id=customer))
+    first, second, third = (line.dintero["customer"] for line in _lines(caplog))
+    assert first == third != second
+
+
+async def test_a_ref_cannot_forge_a_line(make_client, make_request, caplog):
+    """A ref with what looks like another field, or another line, is one quoted value."""
+    client = await make_client()
+    await client.claim(make_request("x ending=refused\nevent=call"))
+    (line,) = _lines(caplog)
+    assert r'ref="x ending=refused\nevent=call"' in line.getMessage()
+    assert "\n" not in line.getMessage()
+
+
+async def test_what_is_unknown_is_a_warning(server, make_client, make_request, caplog):
+    """A claim of which nobody knows is one line at WARNING, also where only warnings are logged."""
+    caplog.set_level(logging.WARNING)
+    client = await make_client()
+    server.on_claim += [HANG] * 9
+    server.on_read += [HANG] * 9
+    with pytest.raises(OutcomeUnknownError):
+        await client.claim(make_request(), timeout=0.3)
+    (line,) = _lines(caplog, logging.DEBUG)
+    assert line.levelno == logging.WARNING
+    fields = line.dintero
+    assert (fields["ending"], fields["ref"], fields["error"]) == ("unknown", "order-1", "OutcomeUnknownError")
+    assert fields["attempts"] >= 1
+    assert fields["seconds"] >= 0.25
+    assert "waited" not in fields
+
+
+async def test_attempts_are_at_debug(server, make_client, make_request, caplog):
+    """What a call did is logged at DEBUG, and nothing of it at INFO."""
+    client = await make_client()
+    server.on_claim.append(error_answer(503))
+    await client.claim(make_request())
+    assert len(_lines(caplog)) == 1
+    events = [line.dintero["event"] for line in _lines(caplog, logging.DEBUG)]
+    assert events == [
+        "attempt_sent", "attempt_ended", "refreshed",
+        "attempt_sent", "attempt_ended", "retried", "attempt_sent", "attempt_ended", "call",
+    ]  # fmt: skip
+
+
+async def test_rows_of_a_batch_are_at_debug(server, make_client, make_request, caplog):
+    """The rows of a batch are too many for INFO; what is unknown is a warning there too."""
+    caplog.set_level(logging.INFO)
+    client = await make_client()
+    rows = [make_request(f"order-{n}") for n in range(3)]
+    async for _ in client.claim_many(rows):
+        pass
+    assert _lines(caplog, logging.DEBUG) == []
+    server.on_claim += [HANG] * 99
+    server.on_read += [HANG] * 99
+    outcomes = []
+    batch = client.claim_many([make_request("order-9")], timeout=0.1, patience=0.2)
+    outcomes.append(type(await anext(batch)))
+    with pytest.raises(NotSentError, match="nothing got through"):
+        await anext(batch)
+    assert outcomes == [Unknown]
+    assert {line.dintero["ref"] for line in _lines(caplog) if line.dintero["event"] == "call"} == {"order-9"}
+    assert {line.levelno for line in _lines(caplog)} == {logging.WARNING}
+
+
+async def test_trouble_with_tokens_is_a_warning(server, make_client, make_request, caplog):
+    """A token that cannot be had is a warning with its reason."""
+    client = await make_client()
+    server.on_token.append(error_answer(401))
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    warned = [line.getMessage() for line in _lines(caplog, logging.WARNING)]
+    assert len(warned) == 1
+    assert warned[0].startswith("event=refreshed seconds=")
+    assert 'reason="the token endpoint answered 401"' in warned[0]
+
+
+def test_nothing_is_made_that_nobody_is_told(caplog):
+    """Without a function, OpenTelemetry and a log at INFO a call is not watched at all."""
+    caplog.set_level(logging.WARNING)
+    observer = Observer(None, None, clock=lambda: 0.0)
+    assert observer.begin("claim_discounts") is None
+    assert observer.attempt_token("http://localhost/") is None
+    caplog.set_level(logging.INFO)
+    assert observer.begin("claim_discounts", of_batch=True) is None
+    assert observer.begin("claim_discounts") is not None
+    assert observer.attempt_token("http://localhost/") is None
+    caplog.set_level(logging.ERROR)
+    assert observer.begin_late(0.0, ref=None, customer_id=None, of_batch=False) is None

@@ -1,0 +1,276 @@
+"""What OpenTelemetry is told, as an application would export it; and nothing without it."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from support.fake_server import HANG, RESET, error_answer
+
+from dintero_claims_client import OutcomeUnknownError, RefConflictError, RetryPolicy
+from dintero_claims_client._otel import ROUTES, make_telemetry
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIM = "POST /accounts/{aid}/discounts/available_for_receipt/claims"
+LIST = "GET /accounts/{aid}/discounts/available_for_receipt/claims"
+TOKEN = "POST /accounts/{oid}/auth/token"
+
+
+class Told:
+    """What OpenTelemetry was told."""
+
+    def __init__(self):
+        self._exporter = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.meters = MeterProvider([self._reader])
+
+    def spans(self, name=None):
+        return [span for span in self._exporter.get_finished_spans() if name in (None, span.name)]
+
+    def span(self, name):
+        (span,) = self.spans(name)
+        return span
+
+    def points(self, name):
+        """Return the points of a metric: the attributes, and the sum or the number of values."""
+        data = self._reader.get_metrics_data()
+        return {
+            tuple(sorted(point.attributes.items())): getattr(point, "value", getattr(point, "count", None))
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        }
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Set OpenTelemetry up for one test."""
+    told = Told()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: told.tracers)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: told.meters)
+    monkeypatch.setattr(trace, "get_tracer", lambda *args, **kwargs: told.tracers.get_tracer(*args, **kwargs))
+    monkeypatch.setattr(metrics, "get_meter", lambda *args, **kwargs: told.meters.get_meter(*args, **kwargs))
+    return told
+
+
+def _parent(span):
+    return None if span.parent is None else span.parent.span_id
+
+
+async def test_spans_of_a_claim(engine, told, server, make_client, make_request):
+    """A claim is a span, and its request a client span in it, by the HTTP conventions."""
+    client = await make_client(engine)
+    claim = await client.claim(make_request("order-1"))
+    call = told.span("dintero.claim_discounts")
+    assert call.kind is SpanKind.INTERNAL
+    assert call.attributes == {
+        "dintero.operation": "claim_discounts",
+        "dintero.claim.ref": "order-1",
+        "dintero.claim.id": claim.id,
+        "dintero.call.outcome": "taken",
+        "dintero.call.requests": 1,
+    }
+    assert call.status.status_code is StatusCode.UNSET
+    request = told.span(CLAIM)
+    assert request.kind is SpanKind.CLIENT
+    assert _parent(request) == call.context.span_id
+    assert request.attributes == {
+        "http.request.method": "POST",
+        "url.full": f"{server.base_url}/accounts/T12345678/discounts/available_for_receipt/claims",
+        "url.scheme": "http",
+        "url.template": "/accounts/{aid}/discounts/available_for_receipt/claims",
+        "server.address": "localhost",
+        "server.port": server.port,
+        "http.response.status_code": 200,
+    }
+    assert request.status.status_code is StatusCode.UNSET
+    assert call.start_time <= request.start_time <= request.end_time <= call.end_time
+    assert told.span(TOKEN).attributes["http.response.status_code"] == 200
+
+
+async def test_the_trace_goes_on_at_the_server(engine, told, server, make_client, make_request):
+    """Each request carries its own span as W3C trace context, and none of the application's baggage."""
+    client = await make_client(engine)
+    await client.claim(make_request())
+    request = told.span(CLAIM)
+    headers = server.posts[0].headers
+    ids = f"{request.context.trace_id:032x}-{request.context.span_id:016x}"
+    assert headers["traceparent"] == f"00-{ids}-{request.context.trace_flags:02x}"
+    assert "baggage" not in headers
+    token = told.span(TOKEN)
+    assert f"{token.context.span_id:016x}" in server.token_requests[0].headers["traceparent"]
+
+
+async def test_a_call_is_part_of_what_called_it(told, make_client, make_request):
+    """The span of a call is below the one that the application is in."""
+    client = await make_client()
+    with told.tracers.get_tracer("shop").start_as_current_span("checkout") as checkout:
+        await client.claim(make_request())
+        assert trace.get_current_span() is checkout
+    assert _parent(told.span("dintero.claim_discounts")) == checkout.get_span_context().span_id
+
+
+async def test_repetitions_are_counted(told, server, make_client, make_request):
+    """Each attempt is a span with its resend count, and what failed has an error type."""
+    client = await make_client()
+    server.on_claim += [error_answer(503), RESET, error_answer(401)]
+    await client.claim(make_request())
+    attempts = told.spans(CLAIM)
+    facts = [
+        (
+            span.attributes.get("http.request.resend_count"),
+            span.attributes.get("http.response.status_code"),
+            span.attributes.get("error.type"),
+            span.status.status_code.name,
+        )
+        for span in attempts
+    ]
+    assert facts == [
+        (None, 503, "503", "ERROR"),
+        (1, None, "no_answer", "ERROR"),
+        (2, 401, "401", "ERROR"),
+        (3, 200, None, "UNSET"),
+    ]
+    assert told.points("dintero.claims.retries") == {(("dintero.operation", "claim_discounts"),): 3}
+    assert told.span("dintero.claim_discounts").attributes["dintero.call.requests"] == 4
+
+
+async def test_a_look_is_part_of_its_claim(told, server, make_client, make_request):
+    """The pages that are read to find a claim are spans of its call, and it is marked as recovered."""
+    client = await make_client(retry=RetryPolicy(max_attempts=1))
+    server.on_claim.append(server.commit_then(RESET))
+    await client.claim(make_request())
+    call = told.span("dintero.claim_discounts")
+    assert _parent(told.span(LIST)) == call.context.span_id
+    assert call.attributes["dintero.claim.recovered"] is True
+
+
+@pytest.mark.parametrize(
+    ("step", "raised", "outcome"),
+    [(error_answer(409), RefConflictError, "refused"), (HANG, OutcomeUnknownError, "unknown")],
+)
+async def test_what_fails_is_an_error(told, server, make_client, make_request, step, raised, outcome):
+    """A call that raises is a span with an error, and counts with its outcome and error."""
+    client = await make_client()
+    server.on_claim += [step] * 9
+    server.on_read += [HANG] * 9
+    with pytest.raises(raised):
+        await client.claim(make_request(), timeout=0.3)
+    call = told.span("dintero.claim_discounts")
+    assert call.status.status_code is StatusCode.ERROR
+    assert call.attributes["error.type"] == raised.__name__
+    assert call.attributes["dintero.call.outcome"] == outcome
+    (key,) = told.points("dintero.claims.calls")
+    assert dict(key) == {
+        "dintero.operation": "claim_discounts",
+        "dintero.call.outcome": outcome,
+        "error.type": raised.__name__,
+    }
+
+
+async def test_metrics(told, server, make_client, make_request):
+    """Durations, outcomes, tokens, waits and calls under way are measured."""
+    client = await make_client(max_connections=1)
+    server.gate.clear()
+    calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"))) for n in range(3)]
+    await server.until(lambda: server.held)
+    operation = ("dintero.operation", "claim_discounts")
+    assert told.points("dintero.claims.calls.active") == {(operation,): 3}
+    server.gate.set()
+    await asyncio.gather(*calls)
+    assert told.points("dintero.claims.calls.active") == {(operation,): 0}
+    taken = (("dintero.call.outcome", "taken"), operation)
+    assert told.points("dintero.claims.calls") == {taken: 3}
+    assert told.points("dintero.claims.call.duration") == {taken: 3}
+    assert told.points("dintero.claims.limiter.wait") == {(operation,): 3}
+    assert told.points("dintero.claims.token.refreshes") == {(("dintero.token.outcome", "issued"),): 1}
+    durations = told.points("http.client.request.duration")
+    by_route = {dict(key)["url.template"]: count for key, count in durations.items()}
+    assert by_route == {ROUTES["claim_discounts"][1]: 3, ROUTES["token"][1]: 1}
+    assert all(dict(key)["http.response.status_code"] == 200 for key in durations)
+
+
+async def test_a_caller_that_goes_away(told, server, make_client, make_request):
+    """A cancelled call ends its spans, is no longer under way, and leaves the caller's context as it was."""
+    client = await make_client()
+    server.on_claim.append(HANG)
+    call = asyncio.create_task(client.claim(make_request()))
+    await server.until(lambda: server.posts)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert told.span(CLAIM).attributes["error.type"] == "cancelled"
+    assert told.span("dintero.claim_discounts").attributes["dintero.call.outcome"] == "cancelled"
+    assert set(told.points("dintero.claims.calls.active").values()) == {0}
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_no_secret_and_no_customer(told, server, make_client, make_request):
+    """Spans hold neither the customer nor anything of the credentials."""
+    client = await make_client()
+    await client.claim(make_request(customer_id="customer-912"))
+    shown = "".join(span.to_json() for span in told.spans())
+    assert "customer-912" not in shown
+    assert "Bearer" not in shown
+    assert "Basic" not in shown
+
+
+def test_the_routes_are_the_contracts():
+    """The names of spans are methods and paths of the contract."""
+    document = yaml.safe_load((ROOT / "openapi/discounts.yaml").read_text())
+    operations = {
+        operation["operationId"]: (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "operationId" in operation
+    }
+    assert {name: ROUTES[name] for name in operations} == operations
+    assert set(ROUTES) - set(operations) == {"token"}
+
+
+def test_what_is_not_set_up_is_not_told():
+    """Where the application has set up nothing there is nobody to tell."""
+    assert make_telemetry() is None
+
+
+@pytest.mark.parametrize("imported", ["", "import opentelemetry.trace, opentelemetry.metrics"])
+def test_without_opentelemetry(imported):
+    """Where the package is absent nothing breaks; where it is there and not used, it is not imported."""
+    code = f"""
+import asyncio, sys
+if not {imported!r}:
+    class Absent:
+        def find_spec(self, name, *_):
+            if name.partition(".")[0] == "opentelemetry":
+                raise ModuleNotFoundError(name, name=name)
+    sys.meta_path.insert(0, Absent())
+{imported}
+from dintero_claims_client import ClaimsClient, NotSentError
+async def main():
+    async with ClaimsClient(
+        account_id="T12345678", client_id="c", client_secret="s", base_url="http://127.0.0.1:9", timeout=0.2
+    ) as client:
+        try:
+            await client.get_claim("x")
+        except NotSentError:
+            print("not sent", "opentelemetry" in sys.modules, "dintero_claims_client._otel" in sys.modules)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
+    )
+    there = bool(imported)
+    assert done.stdout == f"not sent {there} {there}\n"
