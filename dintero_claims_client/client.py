@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from platform import python_implementation, python_version
 from random import random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -44,6 +44,7 @@ from .health import ClientHealth, ClientStats, State
 from .journal import Journal
 from .settings import (
     DEFAULT_BASE_URL,
+    ClientArguments,
     Settings,
     build_settings,
     default_user_agent,
@@ -158,13 +159,13 @@ class ClaimsClient:
         self._batches: WeakSet[BatchRun] = WeakSet()
 
     @classmethod
-    def from_env(cls, **settings: Any) -> Self:  # noqa: ANN401 - whatever __init__ takes
+    def from_env(cls, **settings: Unpack[ClientArguments]) -> Self:
         """Make a client from the environment; `settings` are arguments of the client and go before it.
 
         Reads DINTERO_ACCOUNT_ID, DINTERO_CLIENT_ID, DINTERO_CLIENT_SECRET or DINTERO_CLIENT_SECRET_FILE
         (a file's path, read anew for every token), and DINTERO_BASE_URL. Raises `ConfigurationError`.
         """
-        found = {**settings_from_environment(), **settings}
+        found: dict[str, Any] = {**settings_from_environment(), **settings}
         for name in ("account_id", "client_id", "client_secret"):
             if name not in found:
                 raise ConfigurationError(f"{name}: is missing; set DINTERO_{name.upper()}")

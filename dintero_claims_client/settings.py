@@ -9,18 +9,46 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import attrs
 
+from ._engines.base import AsyncHttpClient
 from ._generated.contract import SPEC_SHA256, SPEC_VERSION
 from ._retry import RetryPolicy, check_count, check_seconds
-from ._secrets import MaskedStr, Secret, printable
+from ._secrets import MaskedStr, Secret, SecretSource, printable
 from ._version import __version__
 from .errors import ConfigurationError
+from .events import EventHook
 
 DEFAULT_BASE_URL = "https://api.dintero.com/v1"
+
+
+class ClientArguments(TypedDict, total=False):
+    """The arguments of `ClaimsClient`, for those who pass them on."""
+
+    account_id: str
+    client_id: str
+    client_secret: SecretSource
+    base_url: str
+    timeout: float
+    max_connections: int
+    generate_refs: bool
+    retry: RetryPolicy
+    token_url: str | None
+    audience: str | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    trust_env: bool
+    allow_http: bool
+    http_client: AsyncHttpClient | None
+    on_event: EventHook | None
+    system_name: str
+    system_version: str
+    system_plugin_name: str
+    system_plugin_version: str
+    user_agent: str | None
 
 
 @attrs.frozen(kw_only=True)

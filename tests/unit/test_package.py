@@ -69,7 +69,9 @@ ALLOWED = {
         "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",
         "_search", "_slots", "errors", "outcomes",
     },
-    "settings": {"attrs", "_generated", "_retry", "_secrets", "_version", "errors"},
+    "settings": {
+        "attrs", "_engines.base", "_generated", "_retry", "_secrets", "_version", "errors", "events",
+    },
     "client": {
         "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
         "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota", "_reconcile",
