@@ -242,7 +242,11 @@ class Operations:
             return answered
         answer = answered.answer
         if verdict(answer.status) is not Verdict.SUCCESS:
-            return self._failure(answered)
+            failure = self._failure(answered)
+            if settling and answer.status == 401 and isinstance(failure, Refused):
+                # Others may use up tokens as fast as this gets them, and what is to be found out is money.
+                failure = attrs.evolve(failure, again=True)
+            return failure
         if not answer.complete and len(answer.body) >= BODY_CAP and limit > 1:
             return await self.list_page(
                 limit=limit // 2,

@@ -7,7 +7,9 @@ walk costs is shared.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ._operations import ClaimToSend, FoundClaim
 from ._pages import PAGE_SIZE, ListPage, walk
@@ -20,13 +22,16 @@ GATHERING_SECONDS = 0.1
 needed."""
 
 
+_Wanted = list[tuple[ClaimToSend, asyncio.Future[Found]]]
+
+
 class ListSearch:
     """Looks claims up by their `ref`, for any number of callers on one event loop."""
 
     def __init__(self, list_page: ListPage, *, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._list_page = list_page
         self._sleep = sleep
-        self._wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]] = []
+        self._wanted: _Wanted = []
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -66,7 +71,7 @@ class ListSearch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _search(self) -> None:
-        wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]] = []
+        wanted: _Wanted = []
         found: Callable[[ClaimToSend], Found] = _not_looked
         try:
             while self._wanted:
@@ -80,12 +85,15 @@ class ListSearch:
             self._wanted = []
             self._task = None
 
-    async def _walk(
-        self, wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]]
-    ) -> Callable[[ClaimToSend], Found]:
-        """Go through the list, until all is found or nobody waits any more."""
+    async def _walk(self, wanted: _Wanted) -> Callable[[ClaimToSend], Found]:
+        """Go through the list, until all is found or nobody waits any more.
+
+        What is found is told at once, because a long list takes longer than most can wait.
+        """
         claims = {str(claim.ref): claim for claim, _ in wanted}
-        left = set(claims)
+        waiting: defaultdict[str, _Wanted] = defaultdict(list)
+        for claim, answer in wanted:
+            waiting[str(claim.ref)].append((claim, answer))
         best: dict[str, FoundClaim] = {}
         end: ClaimsError | Absence = Absence.WHOLE_LIST
         async for page in walk(self._list_page, page_size=PAGE_SIZE):
@@ -94,14 +102,14 @@ class ListSearch:
                 break
             for one in page:
                 ref = one.raw.get("ref")
-                if not isinstance(ref, str) or ref not in left:
+                if not isinstance(ref, str) or ref not in waiting:
                     continue
                 rank = _rank(claims[ref], one)
                 if ref not in best or rank > _rank(claims[ref], best[ref]):
                     best[ref] = one
                 if rank == _BEST:
-                    left.discard(ref)
-            if not left or all(answer.done() for _, answer in wanted):
+                    _answer(waiting.pop(ref), partial(_same, one))
+            if all(answer.done() for _, answer in wanted):
                 break
         return lambda claim: best.get(str(claim.ref), end)
 
@@ -118,12 +126,14 @@ def _rank(claim: ClaimToSend, found: FoundClaim) -> tuple[bool, bool, bool]:
 _BEST = (True, True, True)
 
 
-def _answer(
-    wanted: list[tuple[ClaimToSend, asyncio.Future[Found]]], found: Callable[[ClaimToSend], Found]
-) -> None:
+def _answer(wanted: _Wanted, found: Callable[[ClaimToSend], Found]) -> None:
     for claim, answer in wanted:
         if not answer.done():
             answer.set_result(found(claim))
+
+
+def _same(found: Found, _claim: ClaimToSend) -> Found:
+    return found
 
 
 def _not_looked(_claim: ClaimToSend) -> Found:

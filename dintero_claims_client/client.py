@@ -78,8 +78,9 @@ class ClaimsClient:
     and belongs to the event loop and the process of its first use. Open it with `async with`, or call
     `aclose()` when done.
 
-    account_id: `P` or `T` and eight digits. client_id, client_secret: the API client's credentials; the
-    secret may be a function (also an async one) that returns the secret of the moment.
+    account_id: `P` or `T` and eight digits.
+    client_id, client_secret: the API client's credentials; the secret may be a function (also an async one)
+    that returns the secret of the moment.
     timeout: seconds for one call, with all its attempts, token fetches and look-ups.
     max_connections: how many requests are under way at once; further calls wait their turn.
     generate_refs: whether a claim without a `ref` gets one; without, it is not sent again once it may have
@@ -481,7 +482,8 @@ class ClaimsClient:
 
         Each comes once, but where a server repeats one after 10,000 others.
 
-        page_size: claims in one request, 1 to 100. timeout: seconds for each page.
+        page_size: claims in one request, 1 to 100.
+        timeout: seconds for each page.
         Raises as `get_claim` does.
         """
         opened = self._open()

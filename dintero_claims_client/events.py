@@ -126,6 +126,7 @@ class CallEnded:
 
 
 Event: TypeAlias = AttemptSent | AttemptEnded | Retried | Refreshed | Paused | CallEnded
+"""What is told."""
 
 EventHook: TypeAlias = Callable[[Event], object]
 """Is called with each event."""

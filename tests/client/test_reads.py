@@ -5,6 +5,7 @@ from support.fake_server import CLOSE, HANG, RESET, Answer, error_answer, json_a
 
 from dintero_claims_client import (
     APIStatusError,
+    AuthenticationError,
     Claim,
     ConfigurationError,
     InvalidClaimError,
@@ -248,3 +249,23 @@ async def test_a_claim_beside_one_that_the_model_cannot_read(server, make_client
     server.on_claim.append(server.commit_then(RESET))
     claim = await client.claim(make_request("order-1"))
     assert claim.ref == "order-1"
+
+
+async def test_a_look_survives_tokens_that_are_refused(server, make_client, make_request):
+    """A claim is looked up also where the list refuses several tokens in a row, as others expire them."""
+    client = await make_client()
+    server.on_claim.append(server.commit_then(RESET))
+    server.on_claim += [error_answer(409)]
+    server.on_read += [error_answer(401)] * 5
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert len(server.reads) == 6
+
+
+async def test_a_list_that_refuses_every_token_is_told(server, make_client, make_request):
+    """A caller who reads the list is told of the second token that is refused, and asks no more."""
+    client = await make_client()
+    server.on_read += [error_answer(401)] * 5
+    with pytest.raises(AuthenticationError):
+        await anext(client.list_claims())
+    assert len(server.reads) == 2
