@@ -282,6 +282,20 @@ async def test_a_ref_cannot_forge_a_line(make_client, make_request, caplog):
     assert "\n" not in line.getMessage()
 
 
+async def test_waiting_for_a_connection_is_told(server, make_client, make_request):
+    """A call that waits until another gives its connection back is told to have waited for as long."""
+    events = []
+    client = await make_client(on_event=events.append, max_connections=1)
+    server.gate.clear()
+    calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"))) for n in range(2)]
+    await server.until(lambda: server.held)
+    server.gate.set()
+    await asyncio.gather(*calls)
+    first = next(event for event in events if isinstance(event, AttemptEnded) and event.call == 1)
+    second = next(event for event in events if isinstance(event, CallEnded) and event.call == 2)
+    assert second.waited >= first.seconds
+
+
 async def test_what_is_unknown_is_a_warning(server, make_client, make_request, caplog):
     """A claim of which nobody knows is one line at WARNING, also where only warnings are logged."""
     caplog.set_level(logging.WARNING)
@@ -320,6 +334,12 @@ async def test_rows_of_a_batch_are_at_debug(server, make_client, make_request, c
     async for _ in client.claim_many(rows):
         pass
     assert _lines(caplog, logging.DEBUG) == []
+    caplog.set_level(logging.DEBUG)
+    async for _ in client.claim_many([make_request("order-8")]):
+        pass
+    assert {line.levelno for line in _lines(caplog, logging.DEBUG)} == {logging.DEBUG}
+    caplog.clear()
+    caplog.set_level(logging.INFO)
     server.on_claim += [HANG] * 99
     server.on_read += [HANG] * 99
     outcomes = []

@@ -166,6 +166,16 @@ async def test_draining_stops_batches(server, make_client, make_request):
     assert len(server.claims) == len(taken)
 
 
+async def test_draining_waits_until_a_batch_is_over(server, make_client, make_request):
+    """A batch whose outcomes nobody takes is not over, though no claim is under way."""
+    client = await make_client()
+    batch = client.claim_many([make_request(f"order-{n}") for n in range(3)])
+    await anext(batch)
+    assert not await client.drain(0.01)
+    assert len([outcome async for outcome in batch]) == 2
+    assert await client.drain(10)
+
+
 async def test_draining_waits_for_no_batch_that_nobody_began(server, make_client, make_request):
     """A batch that nobody goes through does not hold up draining."""
     client = await make_client()

@@ -1,13 +1,15 @@
 """What OpenTelemetry is told, as an application would export it; and nothing without it."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
-from opentelemetry import metrics, trace
+from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -104,7 +106,9 @@ async def test_spans_of_a_claim(engine, told, server, make_client, make_request)
 async def test_the_trace_goes_on_at_the_server(engine, told, server, make_client, make_request):
     """Each request carries its own span as W3C trace context, and none of the application's baggage."""
     client = await make_client(engine)
+    carried = context.attach(baggage.set_baggage("shopper", "912"))
     await client.claim(make_request())
+    context.detach(carried)
     request = told.span(CLAIM)
     headers = server.posts[0].headers
     ids = f"{request.context.trace_id:032x}-{request.context.span_id:016x}"
@@ -201,6 +205,25 @@ async def test_metrics(told, server, make_client, make_request):
     by_route = {dict(key)["url.template"]: count for key, count in durations.items()}
     assert by_route == {ROUTES["claim_discounts"][1]: 3, ROUTES["token"][1]: 1}
     assert all(dict(key)["http.response.status_code"] == 200 for key in durations)
+
+
+async def test_instrumented_libraries_make_no_second_span(told, make_client, make_request):
+    """Below a request its span is the current one, and HTTP libraries are told that there is one already."""
+    seen = []
+
+    def answer(request):
+        here = trace.get_current_span().get_span_context().span_id
+        seen.append((here, context.get_value("suppress_http_instrumentation")))
+        if request.url.path.endswith("/auth/token"):
+            return httpx.Response(200, json={"access_token": "t", "token_type": "Bearer", "expires_in": 9})
+        return httpx.Response(200, json=json.loads(request.content) | {"id": "claim-1"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        client = await make_client(http_client=http)
+        await client.claim(make_request())
+    spans = {told.span(TOKEN).context.span_id, told.span(CLAIM).context.span_id}
+    assert set(seen) == {(span, True) for span in spans}
+    assert context.get_value("suppress_http_instrumentation") is None
 
 
 async def test_a_caller_that_goes_away(told, server, make_client, make_request):
