@@ -157,7 +157,7 @@ class _Api:
             outcome = "incomplete"
             raise ConnectionDropped from None
         finally:
-            self._ledger.count_request(operation, outcome)
+            self._ledger.count_request(operation, outcome, ref=getattr(request.state, "ref", None))
         return response
 
     async def _answer(self, operation: Operation, request: Request, handler: Handler) -> Response:
@@ -167,6 +167,7 @@ class _Api:
             body = await read_body(request) if request.method == "POST" else Body()
             if operation is Operation.CLAIM and body.flaw is None:
                 self._ledger.count_arrival(body.ref)
+                request.state.ref = body.ref
             injection = self._faults.decide(operation)
             if injection is not None:
                 await self._inject(injection, request)

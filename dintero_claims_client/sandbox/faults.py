@@ -6,13 +6,14 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import repeat
 from random import Random
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_Named = TypeVar("_Named", bound=StrEnum)
 
 
 class Operation(StrEnum):
@@ -93,6 +94,20 @@ class Injection:
     retry_after: int | None = None
 
 
+@dataclass(slots=True)
+class ScriptedFault:
+    """A fault on request: how often it was asked for, and how often it is still to happen."""
+
+    operation: Operation
+    injection: Injection
+    times: int
+    left: int
+
+    def __str__(self) -> str:
+        status = "" if self.injection.status is None else f" {self.injection.status}"
+        return f"{self.injection.fault}{status} to {self.operation}, {self.left} of {self.times} left"
+
+
 class FaultInjector:
     """Decides for each request, in the order of arrival, whether it goes wrong.
 
@@ -102,7 +117,9 @@ class FaultInjector:
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
-        self._queued: dict[Operation, deque[Injection]] = {operation: deque() for operation in Operation}
+        self._scripted: dict[Operation, deque[ScriptedFault]] = {
+            operation: deque() for operation in Operation
+        }
         self._random = {operation: Random(f"{plan.seed} {operation}") for operation in Operation}  # noqa: S311
         self._kinds = {
             operation: {kind: weight for kind, weight in plan.kinds.items() if kind in kinds and weight > 0}
@@ -114,25 +131,42 @@ class FaultInjector:
 
         Latency on request is the longest of the plan's range.
         """
-        if fault is Fault.EXPIRE_TOKEN and operation is Operation.TOKEN:
+        fault = _named("fault", Fault, fault)
+        if fault is Fault.EXPIRE_TOKEN and operation == Operation.TOKEN:
             raise ValueError("a token request presents no token that could expire")
-        self._queued[operation].extend(repeat(self._injection(fault, self.plan.latency[1]), times))
+        self._script(operation, self._injection(fault, self.plan.latency[1]), times)
 
     def fail_next(self, status: int, *, operation: Operation = Operation.CLAIM, times: int = 1) -> None:
         """Let the next `times` requests of an operation be answered with 429 or a server error."""
         if status == 429:
             self.next(Fault.TOO_MANY_REQUESTS, operation=operation, times=times)
-        elif 500 <= status <= 599:
-            self._queued[operation].extend(repeat(Injection(Fault.UNAVAILABLE, status=status), times))
+        elif status in range(500, 600):
+            self._script(operation, Injection(Fault.UNAVAILABLE, status=status), times)
         else:
             raise ValueError("status must be 429, or between 500 and 599")
+
+    @property
+    def scripted(self) -> list[ScriptedFault]:
+        """The faults on request that are still to happen, by operation and in their order; a copy."""
+        return [fault for waiting in self._scripted.values() for fault in list(waiting)]
+
+    def _script(self, operation: Operation, injection: Injection, times: int) -> None:
+        operation = _named("operation", Operation, operation)
+        check_times(times, least=1)
+        self._scripted[operation].append(ScriptedFault(operation, injection, times, times))
 
     def decide(self, operation: Operation) -> Injection | None:
         """Return what happens to the request that arrived now, or None if it goes well."""
         # Drawn even where a queued fault replaces it: the requests after it keep their faults.
         drawn = self._draw(operation)
-        queued = self._queued[operation]
-        return queued.popleft() if queued else drawn
+        waiting = self._scripted[operation]
+        if not waiting:
+            return drawn
+        first = waiting[0]
+        first.left -= 1
+        if not first.left:
+            waiting.popleft()
+        return first.injection
 
     def _draw(self, operation: Operation) -> Injection | None:
         rate = self.plan.token_rate if operation is Operation.TOKEN else self.plan.rate
@@ -151,3 +185,17 @@ class FaultInjector:
         if fault is Fault.UNAVAILABLE:
             return Injection(fault, status=503)
         return Injection(fault)
+
+
+def check_times(times: object, *, least: int) -> None:
+    """Refuse what is no number of times."""
+    if isinstance(times, bool) or not isinstance(times, int) or times < least:
+        raise ValueError(f"times must be a whole number, {least} or more")
+
+
+def _named(field: str, names: type[_Named], value: str) -> _Named:
+    """Return one of an enumeration's names, which may be given as text."""
+    try:
+        return names(value)
+    except ValueError:
+        raise ValueError(f"{field} must be one of {', '.join(names)}") from None

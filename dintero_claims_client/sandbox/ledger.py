@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
+from difflib import get_close_matches
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
-from dintero_claims_client.sandbox.faults import Fault, Operation
+from dintero_claims_client.sandbox.faults import Fault, Operation, check_times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dintero_claims_client.sandbox.rules import Claim, Rules
+
+_MOST = 10
+"""Refs that a failed assertion shows."""
+_LONGEST = 300
+"""Characters of a claim that it shows."""
+_SHORT = Repr()
+_SHORT.maxstring = 80
 
 
 class Ledger:
@@ -22,6 +34,8 @@ class Ledger:
         """Claim requests whose body was read and parsed and had no `ref`."""
         self.requests: Counter[tuple[Operation, str]] = Counter()
         """Requests by operation and outcome: a status, `dropped`, or `incomplete` if one broke off."""
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Claim requests by `ref` and outcome."""
         self.faults: Counter[Fault] = Counter()
         """Faults that were injected, by kind."""
 
@@ -32,9 +46,11 @@ class Ledger:
         else:
             self.arrivals[ref] += 1
 
-    def count_request(self, operation: Operation, outcome: str) -> None:
-        """Count a request when it is over."""
+    def count_request(self, operation: Operation, outcome: str, *, ref: str | None = None) -> None:
+        """Count a request when it is over; `ref` is that of a claim that has one."""
         self.requests[operation, outcome] += 1
+        if ref is not None:
+            self.outcomes[ref, outcome] += 1
 
     def count_fault(self, fault: Fault) -> None:
         """Count a fault that was injected."""
@@ -71,7 +87,9 @@ class Ledger:
     @property
     def token_requests(self) -> int:
         """How many token requests are over, the refused ones among them."""
-        return sum(count for (operation, _), count in self.requests.items() if operation is Operation.TOKEN)
+        # A copy, for a server may count in a thread of its own.
+        requests = self.requests.copy()
+        return sum(count for (operation, _), count in requests.items() if operation is Operation.TOKEN)
 
     def summary(self) -> dict[str, Any]:
         """Return all counts as an object for JSON."""
@@ -89,3 +107,94 @@ class Ledger:
             "requests": requests,
             "faults": {fault.value: self.faults[fault] for fault in Fault},
         }
+
+    def assert_claimed(self, *, ref: str, times: int = 1) -> list[Claim]:
+        """Fail unless as many claims with this `ref` were taken, and return them.
+
+        More than one can only be claims of several accounts; 0 is for a claim that must not be taken.
+        """
+        __tracebackhide__ = True
+        _check_ref(ref)
+        check_times(times, least=0)
+        claims = self.claims
+        found = [claim for claim in claims if claim.ref == ref]
+        if len(found) != times:
+            lines = [
+                f"expected {_claims(times)} with the ref {_SHORT.repr(ref)}, found {len(found)}",
+                *_shown(found),
+                f"  requests with it: {self._requests_with(ref)}",
+            ]
+            if len(found) < times:
+                others = [claim for claim in claims if claim.ref != ref]
+                lines.append(f"  claimed instead: {_refs(others, close_to=ref)}")
+            raise AssertionError("\n".join([*lines, f"  all requests: {self.requests_in_words()}"]))
+        return found
+
+    def assert_nothing_claimed(self) -> None:
+        """Fail if any claim was taken."""
+        __tracebackhide__ = True
+        if claims := self.claims:
+            lines = [
+                f"expected no claim, found {len(claims):,}: {_refs(claims)}",
+                *_shown(claims),
+                f"  all requests: {self.requests_in_words()}",
+            ]
+            raise AssertionError("\n".join(lines))
+
+    def requests_in_words(self) -> str:
+        """Return which requests there were, and how they ended, in one line."""
+        by_operation: defaultdict[Operation, list[str]] = defaultdict(list)
+        for (operation, outcome), count in sorted(self.requests.copy().items()):
+            by_operation[operation].append(f"{outcome} {_times(count)}")
+        if not by_operation:
+            return "none; does the application talk to this sandbox?"
+        return "; ".join(f"{operation} {', '.join(ends)}" for operation, ends in by_operation.items())
+
+    def _requests_with(self, ref: str) -> str:
+        ends = {outcome: count for (of, outcome), count in sorted(self.outcomes.copy().items()) if of == ref}
+        open_yet = self.arrivals[ref] - sum(ends.values())
+        if open_yet > 0:
+            ends["under way"] = open_yet
+        if not ends:
+            return "none"
+        return ", ".join(f"{outcome} {_times(count)}" for outcome, count in ends.items())
+
+
+def _check_ref(ref: object) -> None:
+    # None, or a client's placeholder for no ref, would be a claim that is never found.
+    if not isinstance(ref, str) or not ref:
+        raise ValueError("ref must be a text that is not empty")
+
+
+def _claims(count: int) -> str:
+    return "1 claim" if count == 1 else f"{count or 'no'} claims"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def _refs(claims: Iterable[Claim], *, close_to: str | None = None) -> str:
+    """Name the refs of claims, those first that look like another one."""
+    refs = Counter(claim.ref for claim in claims)
+    without = refs.pop(None, 0)
+    names = [ref for ref in refs if ref is not None]
+    if close_to is not None:
+        close = get_close_matches(close_to, names, n=_MOST)
+        names = close + [name for name in names if name not in close]
+    parts = [_SHORT.repr(name) for name in names[:_MOST]]
+    if len(names) > _MOST:
+        parts.append(f"{len(names) - _MOST:,} more")
+    if without:
+        parts.append(f"without a ref {_times(without)}")
+    return ", ".join(parts) or "nothing"
+
+
+def _shown(claims: list[Claim]) -> list[str]:
+    """Show a few claims with what tells them apart."""
+    fields = ("customer_id", "discounts")
+    lines: list[str] = []
+    for claim in claims[:_MOST]:
+        content = json.dumps({name: claim.data[name] for name in fields}, ensure_ascii=False)
+        lines.append(f"    {content if len(content) <= _LONGEST else content[:_LONGEST] + '…'}")
+    return lines

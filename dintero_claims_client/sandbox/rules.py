@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Rules:
         self._now = now
         self._new_token = new_token
         self._new_id = new_id
+        self._lock = threading.Lock()
         self._clients: dict[str, Client] = {}
         self._may_use: dict[str, set[str]] = {}
         self._grants: dict[str, Grant] = {}
@@ -136,8 +138,13 @@ class Rules:
     def claim(self, grant: Grant, content: Mapping[str, Any]) -> Claim:
         """Take a claim whose content the contract allows; refuse it (409) if its `ref` is in use.
 
-        A `ref` is the account's own, and stays in use when its claim is deleted.
+        A `ref` is the account's own, and stays in use when its claim is deleted. May be called from several
+        threads, as a server has one of its own.
         """
+        with self._lock:
+            return self._take(grant, content)
+
+    def _take(self, grant: Grant, content: Mapping[str, Any]) -> Claim:
         ref = content.get("ref")
         if ref is not None:
             if (grant.account_id, ref) in self._refs_in_use:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -17,6 +17,15 @@ from dintero_claims_client.sandbox.transport import InProcessTransport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+class _Hidden(str):
+    """A secret in settings that a failing test shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[secret]'"
 
 
 class Sandbox:
@@ -74,6 +83,20 @@ class Sandbox:
         """Return a client whose requests the app answers in process; the caller closes it."""
         return httpx.AsyncClient(transport=InProcessTransport(self.app), base_url=self.base_url)
 
+    def client_settings(self) -> dict[str, Any]:
+        """Return the arguments of a `ClaimsClient` that claims here, in process.
+
+        Those for a sandbox on a socket are its server's. The `http_client` among them holds nothing that
+        needs closing.
+        """
+        return {
+            "account_id": self.account_id,
+            "client_id": self.client_id,
+            "client_secret": _Hidden(self.client_secret),
+            "base_url": self.base_url,
+            "http_client": self.http_client(),
+        }
+
     def add_account(self, account_id: str, *, client: Client | None = None) -> Client:
         """Open one more account and return credentials for it.
 
@@ -94,3 +117,10 @@ class Sandbox:
     def expire_tokens(self, *, operation: Operation = Operation.CLAIM, times: int = 1) -> None:
         """Let the tokens that the next requests of an operation present be worthless from then on."""
         self.faults.next(Fault.EXPIRE_TOKEN, operation=operation, times=times)
+
+    def assert_no_faults_left(self) -> None:
+        """Fail where a fault that was asked for has not happened as often as that."""
+        __tracebackhide__ = True
+        if left := self.faults.scripted:
+            lines = ["faults that were asked for did not happen", *(f"  {fault}" for fault in left)]
+            raise AssertionError("\n".join([*lines, f"  all requests: {self.ledger.requests_in_words()}"]))

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -121,11 +121,20 @@ class SandboxServer:
         )
         self._running: _Running | None = None
 
+    def __repr__(self) -> str:
+        return f"<SandboxServer {'not running' if self._running is None else f'at {self.base_url}'}>"
+
     @property
     def base_url(self) -> str:
         """The API's address, known while the server runs."""
         port = self._require_running().listener.getsockname()[1]
         return f"{'https' if self._config.is_ssl else 'http'}://{_LOOPBACK}:{port}/v1"
+
+    def client_settings(self) -> dict[str, Any]:
+        """Return the arguments of a `ClaimsClient` that claims here, known while the server runs."""
+        settings = self.sandbox.client_settings()
+        del settings["http_client"]
+        return {**settings, "base_url": self.base_url}
 
     async def __aenter__(self) -> Self:
         if self._running is not None:

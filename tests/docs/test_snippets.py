@@ -62,6 +62,9 @@ class _Reader:
         for name, value in settings.items():
             monkeypatch.setenv(f"DINTERO_{name}", value)
         monkeypatch.chdir(folder)
+        # Pages about the project itself are followed in a checkout.
+        for name in (".venv", "benchmarks"):
+            (folder / name).symlink_to(DOCS.parent / name)
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -86,9 +89,8 @@ class _Reader:
         # What installs is of this environment already.
         commands = [(command, shown) for command, shown in commands if not _installs(command)]
         marks = [f"-- {number} --" for number in range(len(commands))]
-        script = "".join(
-            f"{command}\necho '{mark}'\n" for (command, _), mark in zip(commands, marks, strict=True)
-        )
+        steps = zip(commands, marks, strict=True)
+        script = "".join(f"{command}\necho '{mark}' $?\n" for (command, _), mark in steps)
         process = await asyncio.create_subprocess_exec(
             "bash",
             "-c",
@@ -102,8 +104,11 @@ class _Reader:
         output, _ = await process.communicate()
         rest = output.decode()
         for (command, shown), mark in zip(commands, marks, strict=True):
-            printed, found, rest = rest.partition(f"{mark}\n")
+            printed, found, rest = rest.partition(f"{mark} ")
             assert found, (where, command, printed)
+            code, _, rest = rest.partition("\n")
+            # What fails on purpose shows it; but a page does not name a command that there is not.
+            assert code not in ("126", "127"), (where, command, printed)
             pattern = ".*".join(re.escape(part) for part in re.split(r"…\n?", shown))
             # A page need not show what nobody reads on.
             assert not shown or re.fullmatch(pattern, printed, re.DOTALL), (where, command, printed)

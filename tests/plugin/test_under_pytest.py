@@ -1,0 +1,407 @@
+"""The plugin in other projects: each test runs pytest on files of its own, in a process of its own."""
+
+import pytest
+from support.canary import TOKEN, is_clean
+
+pytest_plugins = ["pytester"]
+
+SHOP = """
+import datetime
+from dintero_claims_client import ClaimDiscount, ClaimRequest
+
+def order(ref):
+    at = datetime.datetime.now(datetime.UTC)
+    return ClaimRequest(purchase_at=at, customer_id="c", ref=ref, discounts=[ClaimDiscount(id="d")])
+"""
+
+PLUGIN, ASYNCIO, XDIST = "dintero_claims_client.pytest_plugin", "pytest_asyncio.plugin", "xdist.plugin"
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Return a function that runs pytest on a file, with these plugins and no others; warnings are errors.
+
+    What the other plugins of this environment import takes seconds, and would hide what ours does.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(shop=SHOP)
+
+    def run_one(source, *arguments, plugins=(PLUGIN, ASYNCIO), warnings=("-W", "error")):
+        pytester.makepyfile(source)
+        loaded = [argument for plugin in plugins for argument in ("-p", plugin)]
+        if ASYNCIO in plugins:
+            # Unset, it warns.
+            loaded += ["-o", "asyncio_default_fixture_loop_scope=function"]
+        return pytester.runpytest_subprocess(*loaded, *warnings, *arguments, timeout=60)
+
+    return run_one
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+@pytest.mark.parametrize("plugins", [(PLUGIN, ASYNCIO), (ASYNCIO, PLUGIN)], ids=["first", "last"])
+def test_in_either_mode(run, mode, plugins):
+    """The fixtures work in both modes of pytest-asyncio, whichever comes first, and leak nothing."""
+    mark = "@pytest.mark.asyncio" if mode == "strict" else ""
+    run(
+        f"""
+        import gc
+        import pytest
+        from dintero_claims_client import ClaimsClient
+        from shop import order
+
+        @pytest.fixture(autouse=True)
+        def nothing_is_left():
+            yield
+            gc.collect()
+
+        {mark}
+        async def test_in_process(claims_client, dintero_sandbox):
+            dintero_sandbox.drop_after_commit()
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1")
+
+        {mark}
+        async def test_on_the_socket(dintero_environment, dintero_sandbox):
+            async with ClaimsClient.from_env() as client:
+                await client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1")
+
+        class TestShop:
+            {mark}
+            async def test_in_a_class(self, claims_client, dintero_sandbox):
+                await claims_client.claim(order("order-1"))
+                dintero_sandbox.ledger.assert_claimed(ref="order-1")
+
+        def test_synchronous(claims_client, dintero_sandbox, dintero_sandbox_server):
+            assert dintero_sandbox_server.base_url in repr(claims_client)
+            dintero_sandbox.ledger.assert_nothing_claimed()
+        """,
+        "-o",
+        f"asyncio_mode={mode}",
+        plugins=plugins,
+    ).assert_outcomes(passed=4)
+
+
+def test_a_longer_loop(run):
+    """Where the loop of fixtures and tests lasts for a module, each test has its own client there."""
+    run(
+        """
+        import pytest
+        from shop import order
+
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        async def test_it(claims_client, dintero_sandbox, turn):
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1")
+        """,
+        "-o",
+        "asyncio_default_fixture_loop_scope=module",
+    ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", XDIST, "-n", "2")], ids=["alone", "in workers"])
+def test_tests_know_nothing_of_each_other(run, workers):
+    """Each test has its own sandbox, credentials, port and ledger, one after the other and side by side."""
+    result = run(
+        """
+        import pathlib
+        import pytest
+        from shop import order
+
+        @pytest.mark.parametrize("turn", range(6))
+        async def test_it(claims_client, dintero_sandbox, dintero_sandbox_server, turn):
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1", times=1)
+            assert len(dintero_sandbox.ledger.claims) == 1
+            dintero_sandbox.fail_next(503, times=2)
+            await claims_client.claim(order("order-2"))
+            assert dintero_sandbox.ledger.outcomes["order-2", "503"] == 2
+            # Left for nobody.
+            dintero_sandbox.fail_next(503, times=3)
+            await claims_client.claim(order("order-3"), timeout=10)
+            pathlib.Path(f"seen-{turn}").write_text(dintero_sandbox.client_id)
+
+        @pytest.mark.parametrize("turn", range(6))
+        async def test_that_nothing_is_there(dintero_sandbox, turn):
+            dintero_sandbox.ledger.assert_nothing_claimed()
+            dintero_sandbox.assert_no_faults_left()
+            assert not dintero_sandbox.ledger.requests
+        """,
+        "-o",
+        "asyncio_mode=auto",
+        *workers,
+    )
+    result.assert_outcomes(passed=12)
+
+
+def test_an_assertion_that_fails(run, pytester):
+    """A failing test shows its own line and the ledger's words, none of the ledger's code, and no secret."""
+    pytester.makepyfile(
+        secret_of_a_test=f"""
+        import secrets
+        TOKEN, make_up = {TOKEN!r}, secrets.token_urlsafe
+        secrets.token_urlsafe = lambda size: TOKEN + make_up(size)
+        """
+    )
+    result = run(
+        """
+        import secret_of_a_test
+        from shop import order
+
+        async def test_it(claims_client, dintero_sandbox, dintero_sandbox_server):
+            assert dintero_sandbox.client_secret.startswith(secret_of_a_test.TOKEN)
+            settings = dintero_sandbox.client_settings()
+            dintero_sandbox.fail_next(503)
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-2", times=1)
+
+        async def test_nothing(claims_client, dintero_sandbox):
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_nothing_claimed()
+
+        def test_faults(dintero_sandbox):
+            dintero_sandbox.fail_next(503)
+            dintero_sandbox.assert_no_faults_left()
+        """,
+        "-p",
+        "secret_of_a_test",
+        "--showlocals",
+        "-vv",
+        "-o",
+        "asyncio_mode=auto",
+        "--log-level=DEBUG",
+        warnings=(),
+    )
+    result.assert_outcomes(failed=3, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">       dintero_sandbox.ledger.assert_claimed(ref=*",
+            "E       AssertionError: expected 1 claim with the ref 'order-2', found 0",
+            "E         requests with it: none",
+            "E         claimed instead: 'order-1'",
+            "E         all requests: claim_discounts 200 once, 503 once; token 200 once",
+            "*'client_secret': '[[]secret]',",
+            "*DEBUG*attempt_sent*",
+            ">       dintero_sandbox.ledger.assert_nothing_claimed()",
+            "E       AssertionError: expected no claim, found 1: 'order-1'",
+            ">       dintero_sandbox.assert_no_faults_left()",
+            "E       AssertionError: faults that were asked for did not happen",
+            "E         unavailable 503 to claim_discounts, 1 of 1 left",
+            "E         all requests: none; does the application talk to this sandbox?",
+            "FAILED *expected 1 claim with the ref 'order-2', found 0*",
+        ],
+    )
+    output = result.stdout.str() + result.stderr.str()
+    assert "raise AssertionError" not in output
+    assert is_clean(output)
+
+
+def test_a_server_ends_with_its_test(run):
+    """The server of a test that failed is gone afterwards, with its thread and what was open of it."""
+    run(
+        """
+        import socket
+        import threading
+        import pytest
+
+        ports = []
+        connections = []
+
+        async def test_that_fails(dintero_sandbox_server):
+            port = int(dintero_sandbox_server.base_url.split(":")[2].removesuffix("/v1"))
+            ports.append(port)
+            connections.append(socket.create_connection(("127.0.0.1", port)))
+            raise LookupError("on purpose")
+
+        def test_that_it_is_gone():
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", ports[0]))
+            # Ended, and not left to wait for.
+            with connections[0] as connection:
+                connection.settimeout(10)
+                try:
+                    assert connection.recv(1) == b""
+                except ConnectionResetError:
+                    pass
+            assert threading.enumerate() == [threading.main_thread()]
+        """,
+        "-o",
+        "asyncio_mode=auto",
+    ).assert_outcomes(passed=1, failed=1)
+
+
+def test_a_client_ends_with_its_test(run):
+    """The client of a test, and what it sends with, are closed afterwards, also when the test failed."""
+    run(
+        """
+        clients = []
+
+        async def test_that_fails(claims_client):
+            clients.append(claims_client)
+            assert not claims_client._http_client.is_closed
+            raise LookupError("on purpose")
+
+        def test_that_it_is_closed():
+            (client,) = clients
+            assert repr(client).endswith(", closed>")
+            assert client._http_client.is_closed
+        """,
+        "-o",
+        "asyncio_mode=auto",
+    ).assert_outcomes(passed=1, failed=1)
+
+
+UNMET = """
+    from shop import order
+
+    async def test_half(claims_client, dintero_sandbox):
+        dintero_sandbox.fail_next(503, times=1000)
+        for turn in range(3):
+            try:
+                await claims_client.claim(order("order-1"), timeout=0.05)
+            except Exception:
+                pass
+
+    async def test_none(claims_client, dintero_sandbox):
+        dintero_sandbox.fail_next(503)
+        dintero_sandbox.expire_tokens(times=2)
+"""
+
+
+def test_a_fault_that_did_not_happen(run):
+    """A fault that no request met is told of, and one that was met in part is not; no test fails of it."""
+    result = run(UNMET, "-o", "asyncio_mode=auto", warnings=())
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_none",
+            "*FaultNotMetWarning: a fault that was asked for did not happen at all: "
+            "unavailable 503 to claim_discounts, 1 of 1 left; expire_token to claim_discounts, 2 of 2 left",
+        ]
+    )
+
+
+def test_a_fault_that_did_not_happen_as_an_error(run):
+    """For who takes warnings for errors it is one, unless its class is passed over."""
+    run(UNMET, "-o", "asyncio_mode=auto").assert_outcomes(passed=2, errors=1)
+    run(UNMET, "-o", "asyncio_mode=auto", "-W", f"ignore::{PLUGIN}.FaultNotMetWarning").assert_outcomes(
+        passed=2
+    )
+
+
+LEAN = """
+    import sys
+
+    def ours():
+        return sorted(name for name in sys.modules if name.startswith("dintero_claims_client"))
+
+    def test_nothing_is_imported():
+        heavy = {"aiohttp", "anyio", "attr", "attrs", "httpx", "sqlite3", "starlette", "uvicorn", "yaml"}
+        assert heavy.isdisjoint(sys.modules)
+        # The last is where the fixtures of pytest-asyncio are.
+        expected = ["dintero_claims_client", "dintero_claims_client.pytest_plugin"]
+        assert [name for name in ours() if not name.endswith("_async")] == expected
+
+    def test_it_is_a_test_that_can_fail(dintero_sandbox):
+        assert {"httpx", "starlette", "yaml"} <= set(sys.modules)
+        assert "dintero_claims_client.sandbox" in ours()
+        assert "aiohttp" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["without asyncio", "with asyncio"])
+def test_nothing_is_imported_until_it_is_used(run, plugins):
+    """A project that does not use the plugin pays for two modules, and nothing that they would import."""
+    run(LEAN, plugins=plugins).assert_outcomes(passed=2)
+
+
+def test_without_pytest_asyncio(run):
+    """Without pytest-asyncio the client's fixture says what to install, and all others work."""
+    result = run(
+        """
+        import sys
+
+        def test_other():
+            assert "pytest_asyncio" not in sys.modules
+
+        def test_sandbox(dintero_sandbox, dintero_environment):
+            assert dintero_sandbox.client_id
+
+        def test_client(claims_client):
+            pass
+        """,
+        plugins=(PLUGIN,),
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_client*",
+            "the fixture claims_client needs the package pytest-asyncio: "
+            "pip install 'dintero-claims-client[[]pytest]'",
+        ],
+        consecutive=True,
+    )
+
+
+@pytest.mark.parametrize("package", ["jsonschema_rs", "starlette", "uvicorn", "yaml"])
+def test_without_a_package_of_the_sandbox(run, pytester, package):
+    """Without a package of the extra the fixtures say what to install, and other tests are none the wiser."""
+    pytester.makepyfile(
+        blocker=f"""
+        import sys
+
+        class Missing:
+            def find_spec(self, name, *_):
+                if name.partition(".")[0] == {package!r}:
+                    raise ModuleNotFoundError(name, name=name)
+
+        sys.meta_path.insert(0, Missing())
+        """
+    )
+    result = run(
+        """
+        async def test_other():
+            pass
+
+        async def test_client(claims_client):
+            pass
+
+        def test_server(dintero_environment):
+            pass
+        """,
+        "-p",
+        "blocker",
+        "-o",
+        "asyncio_mode=auto",
+    )
+    result.assert_outcomes(passed=1, errors=2)
+    for test in ("test_client", "test_server"):
+        result.stdout.fnmatch_lines(
+            [
+                f"*ERROR at setup of {test}*",
+                f"the sandbox needs the package {package}: pip install 'dintero-claims-client[[]sandbox]'",
+            ],
+            consecutive=True,
+        )
+
+
+def test_a_package_that_is_missing_for_another_reason(run, pytester):
+    """What no extra would bring is shown as the error that it is."""
+    pytester.makepyfile(blocker="import sys\nsys.modules['dintero_claims_client.sandbox.rules'] = None")
+    result = run("def test_it(dintero_sandbox): pass", "-p", "blocker")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ModuleNotFoundError: *dintero_claims_client.sandbox.rules*"])
+
+
+def test_pytest_finds_it_by_itself(run, pytester, monkeypatch):
+    """The entry point brings the fixtures where plugins are found, and can be turned off by its name."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    pytester.makepyfile("def test_it(dintero_sandbox): pass")
+    # The slowest to load by far.
+    others = ("-p", "no:schemathesis", "-p", "no:cov", "-p", "no:asyncio", "-p", "no:respx")
+    pytester.runpytest_subprocess(*others).assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess(*others, "-p", "no:dintero_claims")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'dintero_sandbox' not found*"])
