@@ -45,6 +45,11 @@ from ._watch import Watch
 from .errors import APIStatusError, InvalidClaimError
 from .events import Operation
 
+_MOST_REPLAYS = 3
+"""Of a request whose token is refused. The first is always made, and another one where the token that was
+refused then had been good for some request: it was expired from elsewhere, and the next one may be good. A
+new token that nobody could use means that the credentials are not good enough."""
+
 Mint = Callable[[Mapping[str, Any]], str]
 """Makes the ref of a claim that has none, given the rest of it."""
 
@@ -292,14 +297,20 @@ class Operations:
         good = False
         try:
             answered = await self._send(operation, request, content, deadline, ref, watch, trace)
-            if isinstance(answered, _Answered) and answered.answer.status == 401:
+            replays = 0
+            while isinstance(answered, _Answered) and answered.answer.status == 401:
                 # The server says so before it executes anything; a new token is all that it wants.
                 self._tokens.discard(answered.token)
+                if replays and (replays >= _MOST_REPLAYS or not answered.token.accepted):
+                    break
+                replays += 1
                 if trace is not None:
                     trace.retried(operation, "the token was refused", 0.0)
                 answered = await self._send(operation, request, content, deadline, ref, watch, trace)
                 if isinstance(answered, _Answered):
                     answered = attrs.evolve(answered, replayed=True)
+            if isinstance(answered, _Answered):
+                answered.token.accepted |= answered.answer.status != 401
             good = isinstance(answered, _Answered) and not self._is_pushed_back(place, answered.answer)
             return answered
         finally:

@@ -39,13 +39,15 @@ _LONGEST_PAUSE = 60.0
 """Seconds that a Retry-After of the token endpoint keeps all calls from asking again, at most."""
 
 
-@attrs.frozen
+@attrs.define
 class Token:
     """An access token and the times, on the source's clock, from which it is refreshed and not used."""
 
     value: MaskedStr
     refresh_at: float
     expires_at: float
+    accepted: bool = attrs.field(default=False, eq=False)
+    """Whether it was good for any request."""
 
 
 @attrs.frozen

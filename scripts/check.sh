@@ -10,6 +10,7 @@ python=.venv/bin/python
 "$python" -m ruff format --no-cache --check .
 "$python" -m mypy --no-incremental
 MYPYPATH=scripts "$python" -m mypy --no-incremental --strict scripts/*.py scripts/contract/*.py
+"$python" -m mypy --no-incremental --strict examples/*.py
 # The server that all figures rest on, and what makes the figures.
 MYPYPATH=tests:scripts "$python" -m mypy --no-incremental --strict benchmarks/*.py benchmarks/speed/*.py \
     tests/faults/{answers,connection,forms_body,forms_framing,forms_head,forms_list,forms_status}.py \

@@ -368,3 +368,67 @@ async def test_a_refusal_that_holds_a_token(engine, server, make_client, make_re
     with pytest.raises(ClaimsError) as caught:
         await client.claim(make_request("order-1"), timeout=0.5)
     assert getattr(caught.value, "body", b"") == b""
+
+
+class _Expiring:
+    """Refuses the tokens of one order, each after it has served another order."""
+
+    def __init__(self, refusals):
+        self.refusals = refusals
+        self.sent = []
+        self.tokens = 0
+        self.waits = asyncio.Event()
+        self.served = asyncio.Event()
+
+    async def answer(self, request):
+        if request.url.path.endswith("/auth/token"):
+            self.tokens += 1
+            token = {"access_token": f"token-{self.tokens}", "token_type": "Bearer", "expires_in": 900}
+            return httpx.Response(200, json=token)
+        claim = json.loads(request.content)
+        if claim["ref"] != "order-1":
+            return httpx.Response(200, json=claim | {"id": claim["ref"]})
+        self.sent.append(request.headers["authorization"])
+        if len(self.sent) > self.refusals:
+            return httpx.Response(200, json=claim | {"id": "claim-1"})
+        self.waits.set()
+        await self.served.wait()
+        self.served.clear()
+        return httpx.Response(401, json={})
+
+
+@pytest.mark.parametrize(("refusals", "taken"), [(1, True), (2, True), (3, True), (4, False)])
+async def test_tokens_that_are_expired_from_elsewhere(make_client, make_request, refusals, taken):
+    """A refused token that was good for others is replaced, up to three times for each request."""
+    server = _Expiring(refusals)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(server.answer)) as http:
+        client = await make_client(http_client=http)
+        call = asyncio.create_task(client.claim(make_request("order-1")))
+        for number in range(refusals):
+            await server.waits.wait()
+            server.waits.clear()
+            await client.claim(make_request(f"other-{number}"))
+            server.served.set()
+        if taken:
+            assert (await call).id == "claim-1"
+        else:
+            with pytest.raises(AuthenticationError):
+                await call
+    sends = min(refusals + 1, 4)
+    assert server.sent == [f"Bearer token-{number + 1}" for number in range(sends)]
+
+
+async def test_a_new_token_that_nobody_could_use_is_not_replaced(make_client, make_request):
+    """Where a new token is refused too, and was good for nobody, the credentials are not good enough."""
+    server = _Expiring(9)
+    server.served.set()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(server.answer)) as http:
+        client = await make_client(http_client=http)
+        call = asyncio.create_task(client.claim(make_request("order-1")))
+        while len(server.sent) < 2:
+            await server.waits.wait()
+            server.waits.clear()
+        server.served.set()
+        with pytest.raises(AuthenticationError):
+            await call
+    assert server.sent == ["Bearer token-1", "Bearer token-2"]
