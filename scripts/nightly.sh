@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What takes too long for every change: a million claims against random faults, a batch of a tenth of them, one that
 # is killed 200 times, the same on a caller's httpx client, many arbitrary answers, the demonstration with many seeds,
-# how well deadlines are kept, the comparison of policies, and that of speed.
+# the tests on the wheel with each Python that there is, how well deadlines are kept, the comparison of policies, and
+# that of speed.
 # Usage: scripts/nightly.sh [CLAIMS] [SEEDS]
 set -euo pipefail
 unset CDPATH
@@ -23,6 +24,7 @@ for rate in 0.1 0.3; do
         .venv/bin/dintero-claims demo --seed "$seed" --fault-rate "$rate" | tail -n 1
     done
 done
+./scripts/test_wheel.sh
 .venv/bin/python benchmarks/deadlines.py
 .venv/bin/python benchmarks/reliability.py
 ./scripts/bench.sh
