@@ -28,7 +28,7 @@ async def test_the_first_claim():
             "-W",
             "error",
             "-c",
-            _snippet("from_env"),
+            _snippet("asyncio.run"),
             env={
                 **os.environ,
                 "DINTERO_ACCOUNT_ID": sandbox.account_id,

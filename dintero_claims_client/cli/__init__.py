@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from dintero_claims_client.cli import exit_codes, output
 from dintero_claims_client.cli.exit_codes import CommandError, UsageError
 from dintero_claims_client.errors import ClaimsError
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 __all__ = ["main"]
 
@@ -53,9 +57,14 @@ def _run(arguments: Sequence[str]) -> int:
         return app(arguments) or exit_codes.DONE
     except UnusedCliTokensError as error:
         # cyclopts would show them, and a secret that was tried as an argument may be among them.
-        raise UsageError("there are too many arguments; see dintero-claims --help") from error
+        raise UsageError(f"there are too many arguments. {_help(error)}") from error
     except CycloptsError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error} {_help(error)}") from error
+
+
+def _help(error: CycloptsError) -> str:
+    """Return where to read how the command that was meant is used."""
+    return f"See {' '.join(('dintero-claims', *(error.command_chain or ()), '--help'))}"
 
 
 def _discard_output() -> None:

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+import textwrap
 from importlib import import_module
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.help.formatters import PlainFormatter
 
 from dintero_claims_client import __version__
-from dintero_claims_client.cli import exit_codes
-from dintero_claims_client.cli.arguments import Json, Natural, Port, Positive, Share
+from dintero_claims_client.cli import exit_codes, output
+from dintero_claims_client.cli.arguments import File, Json, Natural, Port, Positive, Share, Whole
 from dintero_claims_client.cli.batch_app import batch
 from dintero_claims_client.cli.connection import FROM_ENVIRONMENT, Connection
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _HELP = """\
 Claim discounts at Dintero, and try the library without an account.
+
+Without an account:
+Example: dintero-claims demo --count 500
+Example: dintero-claims sandbox serve
+
+With one, or in another terminal with what the sandbox printed:
+Example: dintero-claims doctor
+Example: dintero-claims claim claim.json
+Example: dintero-claims batch run claims.jsonl
 
 Settings come from the environment: DINTERO_ACCOUNT_ID, DINTERO_CLIENT_ID,
 DINTERO_CLIENT_SECRET or DINTERO_CLIENT_SECRET_FILE (a file's path), and
 DINTERO_BASE_URL. Options go before it; no option takes a secret.
 
 Results go to stdout, everything else to stderr. With --json both are JSON.
+All options of a command: dintero-claims COMMAND --help
 """
 
 _EXIT_CODES = "Exit codes:\n" + "\n".join(
     f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items()
 )
+
+
+class _Formatter(PlainFormatter):
+    """Plain text whose entries stay within the width: what goes on in a further line is indented."""
+
+    def _print_plain(self, console: Console, text: str) -> None:
+        if text.startswith(self.indent):
+            # It comes with the line breaks of the source, and of another width.
+            text = textwrap.fill(
+                " ".join(text.split()),
+                # Some terminals say that they have no width.
+                max(console.width, 20),
+                initial_indent=self.indent,
+                subsequent_indent=3 * self.indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        # Folding is done; what has no space in it is copied whole.
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
 
 app = App(
     name="dintero-claims",
@@ -33,7 +68,7 @@ app = App(
     help_epilogue=_EXIT_CODES,
     # Plain: it is read in pipes and files too, and its lines are to stay as they are.
     help_format="plaintext",
-    help_formatter="plain",
+    help_formatter=_Formatter(),
     version=__version__,
     default_parameter=Parameter(negative=()),
     # Errors, interruptions and results are the caller's business.
@@ -42,7 +77,11 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-sandbox = App(name="sandbox", help="A local stand-in for the API.")
+sandbox = App(
+    name="sandbox",
+    help="A local stand-in for the API, for tests and for trying things out.\n\n"
+    "Example: dintero-claims sandbox serve",
+)
 app.command(sandbox)
 app.command(batch)
 
@@ -63,7 +102,7 @@ async def demo(
     count: Positive = 2_000,
     batch: Natural = 500,
     concurrency: Positive = 100,
-    seed: int = 1,
+    seed: Whole = 1,
     fault_rate: Share = 0.1,
     json: Json = False,
 ) -> int:
@@ -97,7 +136,7 @@ async def demo(
 
 @app.command
 def claim(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    file: File,
     /,
     *,
     if_exists: Literal["raise", "return"] = "raise",
@@ -108,7 +147,10 @@ def claim(
 ) -> int:
     """Claim discounts, and print the claim as it was taken.
 
-    Example: dintero-claims claim claim.json, where claim.json holds
+    Example: dintero-claims claim claim.json --dry-run
+    Example: dintero-claims claim claim.json
+
+    with this in claim.json:
       {"purchase_at": "2026-11-23T12:00:00Z", "customer_id": "customer-1",
        "discounts": [{"id": "discount-1"}], "ref": "order-1"}
 
@@ -125,7 +167,7 @@ def claim(
     """
     from dintero_claims_client.cli import claims
 
-    return claims.claim(file, connection, if_exists=if_exists, live=live, dry_run=dry_run, as_json=json)
+    return claims.claim(str(file), connection, if_exists=if_exists, live=live, dry_run=dry_run, as_json=json)
 
 
 @app.command
@@ -160,7 +202,8 @@ async def list_(
 ) -> int:
     """Print the account's claims: a table on a terminal, else a line each.
 
-    A line holds id, ref, customer_id, purchase_at and deleted_at with tabs between, or with --json the claim.
+    A line holds id, ref, customer_id, purchase_at and deleted_at with tabs
+    between, or with --json the claim.
 
     Example: dintero-claims list --limit 20 --json
 
@@ -193,14 +236,46 @@ async def find(*, ref: str, json: Json = False, connection: Connection = FROM_EN
 
 
 @app.command
-async def doctor(*, json: Json = False, connection: Connection = FROM_ENVIRONMENT) -> int:
-    """Print the settings in use and what is wrong with them; claims nothing.
+async def doctor(
+    *, journal: File | None = None, json: Json = False, connection: Connection = FROM_ENVIRONMENT
+) -> int:
+    """Print the settings in use, and what is wrong with them or on the way; claims nothing.
+
+    It looks at the settings, the form of the secret, test or production,
+    proxies, this machine's clock, DNS, TCP, TLS, the token and its scope, the
+    list, the contract, and a journal. What FAILED first is the cause.
 
     Example: dintero-claims doctor
+    Example: dintero-claims doctor --journal claims.jsonl.journal
+
+    Parameters
+    ----------
+    journal
+        A journal of a batch: whether a process works with it, whose it is, and whether it can be resumed.
     """
     from dintero_claims_client.cli import doctor as command
 
-    return await command.doctor(connection, as_json=json)
+    return await command.doctor(connection, journal, as_json=json)
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print what makes a shell complete commands, options and the names of files.
+
+    Where it goes:
+      bash: ~/.local/share/bash-completion/completions/dintero-claims
+      zsh:  a file _dintero-claims in a directory of $fpath
+      fish: ~/.config/fish/completions/dintero-claims.fish
+
+    Example: dintero-claims completion bash > dintero-claims.bash
+
+    Parameters
+    ----------
+    shell
+        The shell.
+    """
+    output.write_line(app.generate_completion(shell=shell).rstrip())
+    return exit_codes.DONE
 
 
 @sandbox.command
@@ -208,7 +283,7 @@ async def serve(
     *,
     port: Port = 0,
     fault_rate: Share = 0.0,
-    seed: int = 0,
+    seed: Whole = 0,
     token_lifetime: Positive = 14_400,
     order: Literal["newest", "oldest"] = "newest",
 ) -> int:

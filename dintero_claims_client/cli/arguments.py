@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+
+def _whole(_type: object, tokens: Sequence[Token]) -> int:
+    # By itself cyclopts rounds 1.5 to 2, and nobody who asks for so many claims means that.
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError("It must be a whole number.") from None
 
 
 def _check_share(_type: object, value: float) -> None:
@@ -39,7 +49,10 @@ Json = Annotated[
 ]
 Flag = Annotated[bool, Parameter(show_default=False)]
 Share = Annotated[float, Parameter(validator=_check_share)]
-Natural = Annotated[int, Parameter(validator=_check_natural)]
-Positive = Annotated[int, Parameter(validator=_check_positive)]
+Whole = Annotated[int, Parameter(converter=_whole)]
+Natural = Annotated[int, Parameter(converter=_whole, validator=_check_natural)]
+Positive = Annotated[int, Parameter(converter=_whole, validator=_check_positive)]
 PositiveNumber = Annotated[float, Parameter(validator=_check_positive_number)]
-Port = Annotated[int, Parameter(validator=_check_port)]
+Port = Annotated[int, Parameter(converter=_whole, validator=_check_port)]
+# A path and no text, because then shells complete the names of files.
+File = Annotated[Path, Parameter(allow_leading_hyphen=True)]

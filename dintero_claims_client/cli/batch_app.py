@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from dintero_claims_client.cli.arguments import Flag, Json
+from dintero_claims_client.cli.arguments import File, Flag, Json
 from dintero_claims_client.cli.batch_options import AS_USUAL, Claiming
 from dintero_claims_client.cli.connection import FROM_ENVIRONMENT, Connection
 
-batch = App(name="batch", help="Claim many: a file, once each, also when the machine is restarted.")
+batch = App(
+    name="batch",
+    help="Claim many: a file, once each, also when the machine is restarted.\n\n"
+    "Example: dintero-claims batch run claims.jsonl --dry-run\n"
+    "Example: dintero-claims batch run claims.jsonl\n"
+    "Example: dintero-claims batch resume claims.jsonl.journal",
+)
 
-Journal = Annotated[str, Parameter(name="JOURNAL", allow_leading_hyphen=True)]
+# Paths, so that shells complete the names of files.
+Journal = Annotated[Path, Parameter(name="JOURNAL", allow_leading_hyphen=True)]
 
 
 @batch.command
 def run(
-    file: Annotated[str, Parameter(name="INPUT", allow_leading_hyphen=True)],
+    file: Annotated[Path, Parameter(name="INPUT", allow_leading_hyphen=True)],
     /,
     *,
-    journal: str | None = None,
+    journal: File | None = None,
     dry_run: Flag = False,
     format_: Annotated[Literal["jsonl", "csv"] | None, Parameter(name="--format")] = None,
     map_: Annotated[list[str] | None, Parameter(name="--map", negative=())] = None,
@@ -63,10 +71,12 @@ def run(
     from dintero_claims_client.cli import batch as commands
     from dintero_claims_client.cli.batch_input import choose_format
 
-    input_format = choose_format(file, kind=format_, mapping=map_ or (), delimiter=delimiter)
+    input_format = choose_format(str(file), kind=format_, mapping=map_ or (), delimiter=delimiter)
     if dry_run:
-        return commands.dry_run(file, input_format, as_json=json)
-    return commands.run(file, journal, input_format, claiming, connection, as_json=json)
+        return commands.dry_run(str(file), input_format, as_json=json)
+    return commands.run(
+        str(file), None if journal is None else str(journal), input_format, claiming, connection, as_json=json
+    )
 
 
 @batch.command
@@ -92,7 +102,7 @@ def resume(
     """
     from dintero_claims_client.cli import batch as commands
 
-    return commands.resume(journal, claiming, connection, partial=partial, as_json=json)
+    return commands.resume(str(journal), claiming, connection, partial=partial, as_json=json)
 
 
 @batch.command
@@ -115,7 +125,7 @@ def retry_refused(
     """
     from dintero_claims_client.cli import batch as commands
 
-    return commands.retry_refused(journal, claiming, connection, as_json=json)
+    return commands.retry_refused(str(journal), claiming, connection, as_json=json)
 
 
 @batch.command
@@ -131,11 +141,11 @@ def status(journal: Journal, /, *, json: Json = False) -> int:
     """
     from dintero_claims_client.cli import batch as commands
 
-    return commands.status(journal, as_json=json)
+    return commands.status(str(journal), as_json=json)
 
 
 @batch.command
-def export(journal: Journal, /, *, out: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-") -> int:
+def export(journal: Journal, /, *, out: File = Path("-")) -> int:
     """Write each row of a batch, how it ended, and its claim, as JSON lines.
 
     Example: dintero-claims batch export claims.jsonl.journal --out outcomes.jsonl
@@ -149,7 +159,7 @@ def export(journal: Journal, /, *, out: Annotated[str, Parameter(allow_leading_h
     """
     from dintero_claims_client.cli import batch as commands
 
-    return commands.export(journal, out)
+    return commands.export(str(journal), str(out))
 
 
 @batch.command
@@ -167,4 +177,4 @@ def purge(journal: Journal, /) -> int:
     """
     from dintero_claims_client.cli import batch as commands
 
-    return commands.purge(journal)
+    return commands.purge(str(journal))

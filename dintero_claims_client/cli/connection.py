@@ -27,6 +27,9 @@ class Connection:
     timeout: Annotated[
         float | None, Parameter(help="Seconds for one call with all its attempts; by default 30.")
     ] = None
+    trust_env: Annotated[
+        bool | None, Parameter(help="Go through the proxy that $HTTPS_PROXY names.", negative=())
+    ] = None
 
     def options(self) -> dict[str, Any]:
         """Return the client's arguments that were given as options."""

@@ -20,7 +20,11 @@ from dintero_claims_client.errors import (
     AuthenticationError,
     ClaimsError,
     ConfigurationError,
+    InvalidClaimError,
+    JournalError,
+    JournalWriteError,
     NoAnswerError,
+    NotFoundError,
     NotSentError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -31,6 +35,8 @@ from dintero_claims_client.errors import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_DOCTOR = "dintero-claims doctor"
 
 _FACTS = ("status", "code", "request_id", "ref", "retry_after", "taken", "field", "rule", "errors")
 """What an error says about itself beside its message, where it has it."""
@@ -158,17 +164,41 @@ def _advice(error: ClaimsError | CommandError) -> str | None:
                 f'to repeat the claim, give it "ref": {json.dumps(ref)}, and use --if-exists return'
             )
         case RefConflictError(ref=str(ref)):
-            return f"this claim was not taken; the claim that has the ref: {look_up(ref)}"
+            return (
+                f"this claim was not taken; the claim that has the ref: {look_up(ref)}\n"
+                "where that is the same claim, --if-exists return prints it instead"
+            )
+        case OutcomeUnknownError():
+            return "before claiming again, look for it: dintero-claims list --all"
         case AuthenticationError() | ConfigurationError():
-            return "nothing was claimed; to see what is wrong: dintero-claims doctor"
+            return f"nothing was claimed; to see what is wrong: {_DOCTOR}"
         case PermissionDeniedError():
-            return "nothing was claimed; ask whoever manages the API client for the scope on discounts"
+            return (
+                "nothing was claimed; ask whoever manages the API client for the scope write:discounts\n"
+                f"what the token allows: {_DOCTOR}"
+            )
+        case NotFoundError():
+            return (
+                "nothing was claimed; what the server names is not in this account, or base_url is wrong: "
+                f"{_DOCTOR}"
+            )
         case RateLimitedError(retry_after=seconds):
             return f"nothing was claimed; repeat it {_when(seconds)}"
         case NotSentError(retry_after=seconds):
-            return f"nothing was claimed; it can be repeated safely {_when(seconds)}"
+            return (
+                f"nothing was claimed; it can be repeated safely {_when(seconds)}\n"
+                f"if that does not help: {_DOCTOR}"
+            )
         case NoAnswerError() | ServerError():
-            return "nothing was claimed; it can be repeated safely"
+            return f"nothing was claimed; it can be repeated safely; if that does not help: {_DOCTOR}"
+        case APIStatusError():
+            return "nothing was claimed; mend what the server names"
+        case InvalidClaimError():
+            return "nothing was sent; a claim that keeps the rules: dintero-claims claim --help"
+        case JournalWriteError():
+            return "nothing more is sent; make room on the disk, and resume: what was sent is in the journal"
+        case JournalError():
+            return f"nothing was sent; whose the journal is, and what is left in it: {_DOCTOR} --journal PATH"
         case _:
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from typing import Literal
 
 from dintero_claims_client.cli import exit_codes, output
@@ -42,6 +43,10 @@ async def serve(
         }
         # In the form that `export` and `env` take. The secret is good for this sandbox only.
         output.write_line(" ".join(f"DINTERO_{name}={value}" for name, value in settings.items()))
+        if output.is_terminal(sys.stdout):
+            output.write_note(
+                'in another terminal, "export" and that line, and then: dintero-claims doctor; Ctrl-C ends it'
+            )
         output.flush()
         await ended.wait()
     return exit_codes.DONE

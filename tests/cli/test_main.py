@@ -1,21 +1,42 @@
-"""The command as a whole: help, usage, what is missing, and how it is ended."""
+"""The command as a whole: help and its examples, usage, what is missing, and how it is ended."""
 
 import asyncio
 import inspect
 import io
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dintero_claims_client import ClaimsClient, __version__
 from dintero_claims_client.cli import main
+from dintero_claims_client.cli.app import app
 
-from .conftest import COMMAND
+from .conftest import CLAIM, COMMAND
 
-COMMANDS = ("demo", "claim", "get", "list", "find", "doctor", "sandbox")
+COMMANDS = ("batch", "demo", "claim", "completion", "get", "list", "find", "doctor", "sandbox")
+
+
+def all_commands(group=app, path=()):
+    """Give the names of all commands; the one without a name is the whole."""
+    if not path or group.default_command is not None:
+        yield path
+    for name in group:
+        if not name.startswith("-"):
+            yield from all_commands(group[name], (*path, name))
+
+
+def examples(text: str) -> list[list[str]]:
+    """Return the arguments of the examples in a help text."""
+    found = re.findall(r"Example: dintero-claims (.*)", text)
+    # What a shell does with the output is the shell's.
+    return [shlex.split(example.partition(" > ")[0]) for example in found]
 
 
 def test_help(run):
@@ -29,12 +50,53 @@ def test_help(run):
         assert f"  {code:<4} " in finished.out
 
 
-@pytest.mark.parametrize("command", [*COMMANDS[:-1], "sandbox serve"])
-def test_help_of_a_command(run, command):
-    """Every command's help has an example."""
-    finished = run(*command.split(), "--help")
+@pytest.mark.parametrize("path", list(all_commands()), ids=lambda path: " ".join(path) or "all")
+def test_help_of_a_command(run, path):
+    """Every command's help has examples, which are of it, and which the command understands."""
+    finished = run(*path, "--help")
     assert finished.code == 0
-    assert f"Example: dintero-claims {command}" in finished.out
+    found = examples(finished.out)
+    assert found
+    for example in found:
+        assert tuple(example[: len(path)]) == path
+        app.parse_args(example, exit_on_error=False, print_error=False)
+
+
+def test_the_examples_run(run, sandbox, tmp_path, monkeypatch):
+    """The examples of the help do what they say, one after the other, with a sandbox."""
+    monkeypatch.chdir(tmp_path)
+    claim = run("claim", "--help").out.partition("with this in claim.json:")[2].partition("\n\n")[0]
+    Path("claim.json").write_text(claim, encoding="utf-8")
+    Path("claims.jsonl").write_text(json.dumps(CLAIM | {"ref": "order-2"}), encoding="utf-8")
+    Path("sales.csv").write_text(
+        "order,purchase_at,customer_id,discounts.id\norder-3,2026-11-23T12:00:00Z,customer-1,discount-1\n",
+        encoding="utf-8",
+    )
+    # After what they need; these two are without an end, or for an id that the sandbox does not have.
+    groups = (
+        "claim",
+        "find",
+        "list",
+        "completion",
+        "batch run",
+        "batch resume",
+        "batch status",
+        "batch export",
+    )
+    for group in (*groups, "batch retry-refused", "doctor", "batch purge"):
+        for example in examples(run(*group.split(), "--help").out):
+            assert (example, run(*example).code) == (example, 0)
+    assert sandbox.ledger.requests
+    assert {claim.data["ref"] for claim in sandbox.ledger.claims} == {"order-1", "order-2"}
+
+
+def test_help_keeps_to_the_width(run_process):
+    """What an option's help goes on with stands below it, indented, at any width."""
+    lines = run_process("list", "--help", env=os.environ | {"COLUMNS": "40"}).out.splitlines()
+    options = lines[lines.index("Parameters:") + 1 : lines.index("Exit codes:")]
+    assert all(len(line) <= 40 for line in options)
+    assert "  --base-url STR: The API's address with" in options
+    assert "      its version, instead of" in options
 
 
 def test_the_timeout_of_the_help(run):
@@ -60,6 +122,8 @@ def test_version(run):
         (["demo", "--fault-rate", "nan"], "between 0 and 1"),
         (["sandbox", "serve", "--port", "70000"], "between 0 and 65535"),
         (["get", "id", "more"], "too many arguments"),
+        (["list", "--limit", "1.5"], "It must be a whole number."),
+        (["demo", "--seed", "many"], "It must be a whole number."),
     ],
 )
 def test_wrong_usage(run, arguments, words):
@@ -69,6 +133,17 @@ def test_wrong_usage(run, arguments, words):
     assert finished.out == ""
     assert finished.err.startswith("error: ")
     assert words in finished.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_the_sandbox_on_a_terminal(run, terminal, monkeypatch):
+    """Who starts a sandbox on a terminal is told what to do with its line, apart from that line."""
+    ends = iter([lambda: signal.raise_signal(signal.SIGTERM)])
+    monkeypatch.setattr("dintero_claims_client.cli.output.flush", lambda: next(ends, int)())
+    finished = run("sandbox", "serve")
+    assert finished.code == 0
+    assert finished.out.count("\n") == 1
+    assert "dintero-claims doctor" in finished.err
 
 
 def test_wrong_usage_for_machines(run):
