@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 from collections import Counter
+from contextlib import closing
 
 import pytest
 from support.canary import SECRET
@@ -55,7 +56,7 @@ async def _run(client, rows, path, **settings):
 
 def _committed(path, table):
     """Return how many records of a kind another process sees in the journal."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - of this file
 
 
@@ -502,7 +503,7 @@ async def test_the_answer_is_kept_as_it_came(server, make_client, make_rows, pat
     for answer in (odd, deep):
         server.on_claim.append(server.commit_then(Answer(200, answer)))
     first = await _run(client, make_rows(2), path, ordered=True)
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         kept = [data for (data,) in connection.execute("SELECT data FROM outcome ORDER BY number")]
     assert kept[0] == odd
     assert kept[1] != deep

@@ -201,5 +201,5 @@ def test_importing_is_lean():
 
 def test_the_changelog_has_the_version():
     """The version of the package has an entry in the changelog."""
-    changelog = (PACKAGE.parent / "CHANGELOG.md").read_text()
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
     assert f"## {dintero_claims_client.__version__}" in changelog
