@@ -26,8 +26,9 @@ async def serve(
     )
     ended = asyncio.Event()
     # Before the first line, because whoever has read it may already end the process.
-    with contextlib.suppress(NotImplementedError):  # Windows has no such signal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C is an interruption
+        for told in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(told, ended.set)
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(SandboxServer(sandbox, port=port))

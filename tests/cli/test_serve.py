@@ -51,16 +51,13 @@ def test_the_first_line_is_what_the_commands_need(serve, run_process):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-@pytest.mark.parametrize(
-    ("sent", "code", "err"),
-    [(signal.SIGTERM, 0, ""), (signal.SIGINT, 130, "error: interrupted\n")],
-)
-def test_how_it_ends(serve, sent, code, err):
-    """SIGTERM ends it with 0 and Ctrl-C with 130, and nothing more is written."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_how_it_ends(serve, sent):
+    """SIGTERM and Ctrl-C, by which it says that it ends, are no failure, and nothing more is written."""
     process, _ = serve()
     process.send_signal(sent)
-    assert process.communicate() == ("", err)
-    assert process.returncode == code
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
 
 
 def test_a_port_that_is_taken(run):
