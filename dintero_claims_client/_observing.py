@@ -6,7 +6,8 @@ Nothing of this is made for a call that nobody watches.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from . import _logs
@@ -30,6 +31,17 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 AttemptFailure: TypeAlias = Literal["not_sent", "no_answer", "cancelled"]
 """Why a request has no answer."""
+
+
+@contextmanager
+def _harmless() -> Generator[None, None, None]:
+    """Keep those who watch from failing what they watch: a claim that was taken must be told as taken."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever a function, a log handler or an exporter raises
+        with suppress(Exception):
+            # Not its text, and no traceback: nobody knows what they hold.
+            _logs.LOGGER.error("event=watching_failed error=%s", type(error).__name__)
 
 
 class Observer:
@@ -76,14 +88,20 @@ class Observer:
         self, operation: Operation, ref: str | None, customer_id: str | None, *, of_batch: bool
     ) -> Trace:
         self._calls += 1
-        span = None if self._telemetry is None else self._telemetry.begin_call(operation, ref)
+        span = None
+        if self._telemetry is not None:
+            with _harmless():
+                span = self._telemetry.begin_call(operation, ref)
         return Trace(self, self._calls, operation, ref, customer_id, span, of_batch=of_batch)
 
     def attempt_token(self, url: str) -> Attempt | None:
         """Begin to watch a token request; None where nobody would be told."""
         if not self._is_watched and not _logs.LOGGER.isEnabledFor(logging.DEBUG):
             return None
-        span = None if self._telemetry is None else self._telemetry.begin_attempt(None, "token", url, 1)
+        span = None
+        if self._telemetry is not None:
+            with _harmless():
+                span = self._telemetry.begin_attempt(None, "token", url, 1)
         self.tell(AttemptSent(operation="token", call=None, attempt=1))
         return Attempt(self, None, "token", 1, None, span)
 
@@ -91,7 +109,8 @@ class Observer:
         """Tell that an access token was asked for."""
         self.tell(Refreshed(seconds=seconds, reason=reason))
         if self._telemetry is not None:
-            self._telemetry.refreshed(reason)
+            with _harmless():
+                self._telemetry.refreshed(reason)
 
     def paused(self, seconds: float) -> None:
         """Tell that all calls pause."""
@@ -101,13 +120,11 @@ class Observer:
         """Tell the caller's function, and the log."""
         level = _logs.level(event, of_batch=of_batch)
         if _logs.LOGGER.isEnabledFor(level):
-            _logs.log(event, level, customer_id=customer_id)
+            with _harmless():
+                _logs.log(event, level, customer_id=customer_id)
         if self._on_event is not None:
-            try:
+            with _harmless():
                 self._on_event(event)
-            except Exception as error:  # noqa: BLE001 - a claim does not fail because somebody watches it
-                # Not its text, and no traceback: nobody knows what they hold.
-                _logs.LOGGER.error("event=on_event_failed error=%s", type(error).__name__)
 
 
 class Trace:
@@ -151,19 +168,24 @@ class Trace:
         if self._waited is not None:
             self._waited += seconds
         if self._span is not None:
-            self._span.waited(seconds)
+            with _harmless():
+                self._span.waited(seconds)
 
     def attempt(self, operation: Operation, url: str) -> Attempt:
         """Begin a request of the call."""
         count = self._attempts[operation] = self._attempts.get(operation, 0) + 1
-        span = None if self._span is None else self._span.begin_attempt(operation, url, count)
+        span = None
+        if self._span is not None:
+            with _harmless():
+                span = self._span.begin_attempt(operation, url, count)
         self._observer.tell(AttemptSent(operation=operation, call=self.number, attempt=count, ref=self._ref))
         return Attempt(self._observer, self.number, operation, count, self._ref, span)
 
     def retried(self, operation: Operation, reason: str, delay: float) -> None:
         """Tell that the last request is to be repeated."""
         if self._span is not None:
-            self._span.retried(operation)
+            with _harmless():
+                self._span.retried(operation)
         self._observer.tell(
             Retried(
                 operation=operation,
@@ -199,7 +221,8 @@ class Trace:
             recovered=recovered,
         )
         if self._span is not None:
-            self._span.end(event)
+            with _harmless():
+                self._span.end(event)
         self._observer.tell(event, of_batch=self._of_batch, customer_id=self._customer_id)
 
 
@@ -236,7 +259,8 @@ class Attempt:
         """Tell how the request ended: with a status, or with a failure and its reason."""
         seconds = self._observer.clock() - self._began
         if self._span is not None:
-            self._span.end(status, failure, seconds)
+            with _harmless():
+                self._span.end(status, failure, seconds)
         self._observer.tell(
             AttemptEnded(
                 operation=self._operation,

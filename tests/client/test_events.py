@@ -226,8 +226,24 @@ async def test_a_function_that_fails_fails_no_claim(server, make_client, make_re
     claim = await client.claim(make_request())
     assert [claim.id] == [taken["id"] for taken in server.claims]
     failures = [record.getMessage() for record in _lines(caplog, logging.ERROR)]
-    assert set(failures) == {"event=on_event_failed error=ValueError"}
+    assert set(failures) == {"event=watching_failed error=ValueError"}
     assert "nobody may know" not in caplog.text
+
+
+async def test_a_log_that_fails_fails_no_claim(server, make_client, make_request):
+    """A filter of the application's that raises has no effect on the call."""
+
+    def fail(_record):
+        raise ValueError("what nobody may know")
+
+    logger = logging.getLogger(LOGGER)
+    client = await make_client()
+    logger.addFilter(fail)
+    try:
+        claim = await client.claim(make_request())
+    finally:
+        logger.removeFilter(fail)
+    assert [claim.id] == [taken["id"] for taken in server.claims]
 
 
 def test_what_is_no_function_is_refused():

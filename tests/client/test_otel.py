@@ -12,7 +12,7 @@ import yaml
 from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -238,6 +238,29 @@ async def test_a_caller_that_goes_away(told, server, make_client, make_request):
     assert told.span(CLAIM).attributes["error.type"] == "cancelled"
     assert told.span("dintero.claim_discounts").attributes["dintero.call.outcome"] == "cancelled"
     assert set(told.points("dintero.claims.calls.active").values()) == {0}
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("moment", ["on_start", "on_end"])
+async def test_telemetry_that_fails_fails_no_claim(
+    told, server, make_client, make_request, monkeypatch, moment
+):
+    """A processor of spans that raises has no effect on the call, which is repeated and looked up as ever."""
+
+    class Failing(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            if moment == "on_start":
+                raise ValueError("what nobody may know")
+
+        def on_end(self, span):
+            if moment == "on_end":
+                raise ValueError("what nobody may know")
+
+    told.tracers.add_span_processor(Failing())
+    client = await make_client()
+    server.on_claim += [error_answer(503), error_answer(401)]
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
     assert not trace.get_current_span().get_span_context().is_valid
 
 
