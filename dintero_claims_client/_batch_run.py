@@ -150,6 +150,15 @@ class BatchRun:
             # It may wait for a row for ever.
             self._feeder.cancel()
 
+    def drain(self) -> None:
+        """Stop, because the client takes no more; who goes through it is told if there were more."""
+        if self._source_is_over:
+            self.stop()
+        else:
+            self._fail(
+                ClientStateError("the client was drained during the batch, before the end of its rows")
+            )
+
     async def abort(self) -> None:
         """Stop at once, while somebody goes through the outcomes; return when that is over."""
         self.stop()

@@ -107,7 +107,12 @@ class Calls:
                 return ended
             if trace is None:
                 trace = self.observer.begin_late(
-                    began, ref=claim.ref, customer_id=claim.customer_id, of_batch=watch is not None
+                    began,
+                    # One that was replayed with another token is not known to be.
+                    0 if isinstance(first, NotSent) else 1,
+                    ref=claim.ref,
+                    customer_id=claim.customer_id,
+                    of_batch=watch is not None,
                 )
             if earlier is None:
                 earlier = Earlier.POSSIBLE if if_exists == "return" else Earlier.NONE
@@ -182,7 +187,7 @@ class Calls:
             trace.ended(ending, error=None if ended is None else ended.error)
 
     async def _find(self, claim: ClaimToSend, deadline: float, trace: Trace | None) -> Found:
-        pages = self.pages(lambda: deadline, settling=True, within=trace)
+        pages = self.pages(lambda: deadline, settling=True, is_part=True, within=trace)
         return await find_by_ref(pages, str(claim.ref), is_ours=lambda found: is_ours(claim, found))
 
     async def get(self, claim_id: str, *, deadline: float) -> Claim | ClaimsError:
@@ -200,11 +205,13 @@ class Calls:
         deadline_of: Callable[[], float],
         *,
         settling: bool = False,
+        is_part: bool = False,
         within: Trace | None = None,
     ) -> ListPage:
         """Return what reads a page of the list, each by the deadline that holds when it is asked for.
 
-        `settling` where it is to find out what became of a claim, `within` the call for it where that is one.
+        `settling` where it is to find out what became of a claim; `is_part` of the call for it, which is
+        watched by `within`, if by anybody.
         """
 
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
@@ -215,7 +222,7 @@ class Calls:
             paid = settling and starting_after is None
             if paid and not await self.quota.take(deadline=deadline):
                 return NotSentError("the claim was not looked up, because too many calls fail")
-            trace = within or self.observer.begin("list_claims", of_batch=settling)
+            trace = within if is_part else self.observer.begin("list_claims", of_batch=settling)
             return await self._read(
                 "list_claims",
                 lambda: self.operations.list_page(
@@ -227,7 +234,7 @@ class Calls:
                 ),
                 deadline,
                 trace,
-                is_part=within is not None,
+                is_part=is_part,
                 for_claim=settling,
                 paid=paid,
             )
@@ -245,17 +252,19 @@ class Calls:
         for_claim: bool = False,
         paid: bool = False,
     ) -> T | ClaimsError:
-        """Read something; `is_part` of another call, that is watched as a whole."""
+        """Read something; `is_part` of another call, that is counted and watched as a whole."""
         on_retry = None if trace is None else partial(trace.retried, operation)
         ended: Ended[T] | None = None
-        self.under_way.enter()
+        if not is_part:
+            self.under_way.enter()
         try:
             ended = await self._run(attempt, deadline, for_claim=for_claim, paid=paid, on_retry=on_retry)
             return _read_outcome(ended)
         finally:
-            self.under_way.leave()
-            if trace is not None and not is_part:
-                _tell_read(trace, ended)
+            if not is_part:
+                self.under_way.leave()
+                if trace is not None:
+                    _tell_read(trace, ended)
 
     def _run(
         self,

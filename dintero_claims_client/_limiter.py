@@ -13,6 +13,9 @@ from ._waiting import WaitQueue
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at how far time alone has reopened a window."""
 
+_LONGER = 1.0
+"""By so many seconds a pause must grow to be told again: a `Retry-After` has no fractions."""
+
 
 @attrs.frozen
 class Place:
@@ -53,6 +56,7 @@ class Limiter:
         """The same for all until the server pushes back."""
         self._queue = WaitQueue(give_back=self._leave)
         self._under_way = 0
+        self._told_until = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -111,8 +115,10 @@ class Limiter:
         """Let all callers pause: the server answered the request in this place by asking for it."""
         now, epoch = self._clock(), self._pacing.epoch
         self._pacing.push_back(place.epoch, seconds=seconds, now=now, under_way=self._under_way)
-        if seconds > 0 and self._pacing.epoch != epoch:
-            # Once for all that were under way together.
+        longer = self._pacing.resume_at - self._told_until >= _LONGER
+        if seconds > 0 and (self._pacing.epoch != epoch or longer):
+            # Once for all that were under way together and are told about the same.
+            self._told_until = self._pacing.resume_at
             self._on_pause(self._pacing.resume_at - now)
         self._queue.dismiss(until=self._pacing.resume_at)
         self._admit()

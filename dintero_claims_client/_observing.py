@@ -5,6 +5,7 @@ Nothing of this is made for a call that nobody watches.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,12 +35,16 @@ AttemptFailure: TypeAlias = Literal["not_sent", "no_answer", "cancelled"]
 
 
 @contextmanager
-def _harmless() -> Generator[None, None, None]:
-    """Keep those who watch from failing what they watch: a claim that was taken must be told as taken."""
+def harmless() -> Generator[None, None, None]:
+    """Keep those who watch from failing what they watch: a claim that was taken must be told as taken.
+
+    Nothing in it may wait: a cancellation is one that somebody raised, and not the task's own.
+    """
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever a function, a log handler or an exporter raises
-        with suppress(Exception):
+    # Whatever a function, a log handler or an exporter raises.
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+        with suppress(Exception, asyncio.CancelledError):
             # Not its text, and no traceback: nobody knows what they hold.
             _logs.LOGGER.error("event=watching_failed error=%s", type(error).__name__)
 
@@ -72,16 +77,16 @@ class Observer:
         return self._trace(operation, ref, customer_id, of_batch=of_batch)
 
     def begin_late(
-        self, began: float, *, ref: str | None, customer_id: str | None, of_batch: bool
+        self, began: float, requests: int, *, ref: str | None, customer_id: str | None, of_batch: bool
     ) -> Trace | None:
-        """Begin to watch a claim that nobody watched, when its first request did not bring it.
+        """Begin to watch a claim that nobody watched, after so many requests that did not bring it.
 
         It may end as unknown, which is logged where nothing else is.
         """
         if not _logs.LOGGER.isEnabledFor(logging.WARNING):
             return None
         trace = self._trace("claim_discounts", ref, customer_id, of_batch=of_batch)
-        trace.began_before(began)
+        trace.began_before(began, requests)
         return trace
 
     def _trace(
@@ -90,7 +95,7 @@ class Observer:
         self._calls += 1
         span = None
         if self._telemetry is not None:
-            with _harmless():
+            with harmless():
                 span = self._telemetry.begin_call(operation, ref)
         return Trace(self, self._calls, operation, ref, customer_id, span, of_batch=of_batch)
 
@@ -100,7 +105,7 @@ class Observer:
             return None
         span = None
         if self._telemetry is not None:
-            with _harmless():
+            with harmless():
                 span = self._telemetry.begin_attempt(None, "token", url, 1)
         self.tell(AttemptSent(operation="token", call=None, attempt=1))
         return Attempt(self, None, "token", 1, None, span)
@@ -109,7 +114,7 @@ class Observer:
         """Tell that an access token was asked for."""
         self.tell(Refreshed(seconds=seconds, reason=reason))
         if self._telemetry is not None:
-            with _harmless():
+            with harmless():
                 self._telemetry.refreshed(reason)
 
     def paused(self, seconds: float) -> None:
@@ -120,10 +125,10 @@ class Observer:
         """Tell the caller's function, and the log."""
         level = _logs.level(event, of_batch=of_batch)
         if _logs.LOGGER.isEnabledFor(level):
-            with _harmless():
+            with harmless():
                 _logs.log(event, level, customer_id=customer_id)
         if self._on_event is not None:
-            with _harmless():
+            with harmless():
                 self._on_event(event)
 
 
@@ -157,10 +162,10 @@ class Trace:
         self._waited: float | None = 0.0
         self._attempts: dict[Operation, int] = {}
 
-    def began_before(self, began: float) -> None:
-        """Count what was not watched: one request, and nobody knows how long it waited."""
+    def began_before(self, began: float, requests: int) -> None:
+        """Count what was not watched; nobody knows how long it waited."""
         self._began, self._waited = began, None
-        self._attempts[self._operation] = 1
+        self._attempts[self._operation] = requests
 
     def waited(self, since: float) -> None:
         """Count how long the call waited for its turn."""
@@ -168,7 +173,7 @@ class Trace:
         if self._waited is not None:
             self._waited += seconds
         if self._span is not None:
-            with _harmless():
+            with harmless():
                 self._span.waited(seconds)
 
     def attempt(self, operation: Operation, url: str) -> Attempt:
@@ -176,7 +181,7 @@ class Trace:
         count = self._attempts[operation] = self._attempts.get(operation, 0) + 1
         span = None
         if self._span is not None:
-            with _harmless():
+            with harmless():
                 span = self._span.begin_attempt(operation, url, count)
         self._observer.tell(AttemptSent(operation=operation, call=self.number, attempt=count, ref=self._ref))
         return Attempt(self._observer, self.number, operation, count, self._ref, span)
@@ -184,7 +189,7 @@ class Trace:
     def retried(self, operation: Operation, reason: str, delay: float) -> None:
         """Tell that the last request is to be repeated."""
         if self._span is not None:
-            with _harmless():
+            with harmless():
                 self._span.retried(operation)
         self._observer.tell(
             Retried(
@@ -221,7 +226,7 @@ class Trace:
             recovered=recovered,
         )
         if self._span is not None:
-            with _harmless():
+            with harmless():
                 self._span.end(event)
         self._observer.tell(event, of_batch=self._of_batch, customer_id=self._customer_id)
 
@@ -259,7 +264,7 @@ class Attempt:
         """Tell how the request ended: with a status, or with a failure and its reason."""
         seconds = self._observer.clock() - self._began
         if self._span is not None:
-            with _harmless():
+            with harmless():
                 self._span.end(status, failure, seconds)
         self._observer.tell(
             AttemptEnded(
@@ -268,7 +273,7 @@ class Attempt:
                 attempt=self._count,
                 seconds=seconds,
                 status=status,
-                reason=reason,
+                reason=failure if reason is None else reason,
                 ref=self._ref,
             )
         )

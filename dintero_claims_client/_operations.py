@@ -142,7 +142,9 @@ class Operations:
         self.answered_at: float | None = None
         """When the server last answered with anything but 429 or a server error."""
         self.failing_since: float | None = None
-        """When the first request since then failed."""
+        """When the first request since then failed, or had no token."""
+        self.failed_at = 0.0
+        """When the last one did."""
 
     def prepare_claim(self, request: ClaimRequest, *, mint: Mint | None) -> ClaimToSend:
         """Check a claim and make its bytes; one without a `ref` gets one from `mint`, if given.
@@ -289,9 +291,11 @@ class Operations:
     ) -> _Answered | Failure:
         """Send one request, when it is its turn, with a token that is good then."""
         since = 0.0 if trace is None else self._clock()
-        place = await self._limiter.acquire(deadline=deadline, settling=settling)
-        if trace is not None:
-            trace.waited(since)
+        try:
+            place = await self._limiter.acquire(deadline=deadline, settling=settling)
+        finally:
+            if trace is not None:
+                trace.waited(since)
         if isinstance(place, NoPlace):
             return NotSent(place.reason, permanent=place.final, retry_after=place.retry_after)
         good = False
@@ -343,6 +347,8 @@ class Operations:
         """Send with the token of the moment."""
         token = self._tokens.at_hand() or await self._tokens.get(deadline=deadline)
         if isinstance(token, TokenFailure):
+            if not token.final:
+                self._note(None)
             error = token.make_error() if token.make_error is not None else None
             if error is not None:
                 error.ref = ref
@@ -351,11 +357,13 @@ class Operations:
         if watch is not None:
             # Last, so that nothing lies between a turn and its request.
             await watch.before_request()
-        attempt = None
-        if trace is not None:
+        attempt, began = None, self._clock()
+        if trace is not None and began < deadline:
             attempt = trace.attempt(operation, request.url)
             headers = {**headers, **attempt.headers}
-        if self._clock() >= deadline:
+            # Who watches takes time.
+            began = self._clock()
+        if began >= deadline:
             # An expired timer would fire only after the bytes have left.
             if attempt is not None:
                 attempt.ended(None, "not_sent", "no time was left to send it")
@@ -363,7 +371,7 @@ class Operations:
         if request.method == "POST":
             self.claim_requests += 1
         failed: AttemptFailure | None = "cancelled"
-        began, status, reason = self._clock(), None, None
+        status, reason = None, None
         try:
             response = await self._engine.send(
                 EngineRequest(request.method, request.url, headers, content, request.body_cap),
@@ -390,8 +398,10 @@ class Operations:
         """Note whether the server is there."""
         if status is not None and status < 500 and status != 429:
             self.answered_at, self.failing_since = self._clock(), None
-        elif self.failing_since is None:
-            self.failing_since = self._clock()
+        else:
+            self.failed_at = self._clock()
+            if self.failing_since is None:
+                self.failing_since = self.failed_at
 
     def _authorize(self, headers: Mapping[str, str], token: Token) -> Mapping[str, str]:
         """Return the headers with a token; the last ones are kept, because most requests have the same."""

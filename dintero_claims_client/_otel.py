@@ -14,6 +14,7 @@ from opentelemetry import context, metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ._observing import harmless
 from ._version import __version__
 from .events import CallEnded, Operation
 
@@ -32,8 +33,9 @@ ROUTES: Mapping[Operation, tuple[str, str]] = {
 }
 """The contract's paths: a URL has ids in it, and would be another name for each."""
 
-_SUPPRESSED = ("suppress_http_instrumentation", True)
-"""Told to instrumented HTTP libraries below, which would make a second span of each request."""
+_SUPPRESSED = (getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_http_instrumentation"), True)
+"""Told to instrumented HTTP libraries below, which would make a second span of each request. They share the
+key, which is made anew in each process, under a private name, and older ones a plain one."""
 
 # Only the trace: what else an application propagates within itself is nothing for another company.
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -107,10 +109,15 @@ class CallSpan:
         self._telemetry = telemetry
         self._facts: dict[str, str] = {"dintero.operation": operation}
         self._span = telemetry.tracer.start_span(f"dintero.{operation}", attributes=self._facts)
-        if ref is not None:
-            self._span.set_attribute("dintero.claim.ref", ref)
-        self._context = trace.set_span_in_context(self._span)
-        telemetry.in_flight.add(1, self._facts)
+        try:
+            if ref is not None:
+                self._span.set_attribute("dintero.claim.ref", ref)
+            self._context = trace.set_span_in_context(self._span)
+            telemetry.in_flight.add(1, self._facts)
+        except BaseException:
+            # Nobody has it, to end it later.
+            self._span.end()
+            raise
 
     def waited(self, seconds: float) -> None:
         """Count how long a request waited for its turn."""
@@ -129,9 +136,13 @@ class CallSpan:
         facts = {**self._facts, "dintero.call.outcome": ended.ending}
         if ended.error is not None:
             facts["error.type"] = ended.error
-        self._telemetry.in_flight.add(-1, self._facts)
-        self._telemetry.outcomes.add(1, facts)
-        self._telemetry.call_duration.record(ended.seconds, facts, self._context)
+        # Each alone: one that fails is no reason for the others to be wrong, and for the span to stay open.
+        with harmless():
+            self._telemetry.in_flight.add(-1, self._facts)
+        with harmless():
+            self._telemetry.outcomes.add(1, facts)
+        with harmless():
+            self._telemetry.call_duration.record(ended.seconds, facts, self._context)
         span = self._span
         span.set_attributes(facts)
         span.set_attribute("dintero.call.requests", ended.attempts)
@@ -164,14 +175,19 @@ class AttemptSpan:
         self._span = telemetry.tracer.start_span(
             f"{method} {route}", parent, SpanKind.CLIENT, {**self._facts, "url.full": url}
         )
-        if count > 1:
-            self._span.set_attribute("http.request.resend_count", count - 1)
-        suppressed = context.set_value(*_SUPPRESSED, parent)
-        self._context = trace.set_span_in_context(self._span, suppressed)
         self.headers: dict[str, str] = {}
         """What tells the server which trace this is part of."""
-        _PROPAGATOR.inject(self.headers, self._context)
-        self._attached: Token[Context] = context.attach(self._context)
+        try:
+            if count > 1:
+                self._span.set_attribute("http.request.resend_count", count - 1)
+            suppressed = context.set_value(*_SUPPRESSED, parent)
+            self._context = trace.set_span_in_context(self._span, suppressed)
+            _PROPAGATOR.inject(self.headers, self._context)
+            self._attached: Token[Context] = context.attach(self._context)
+        except BaseException:
+            # As above.
+            self._span.end()
+            raise
 
     def end(self, status: int | None, failure: str | None, seconds: float) -> None:
         """End the span, in the task that began it."""
@@ -186,5 +202,6 @@ class AttemptSpan:
             facts["error.type"] = failure
             span.set_attribute("error.type", failure)
             span.set_status(Status(StatusCode.ERROR))
-        self._telemetry.request_duration.record(seconds, facts, self._context)
+        with harmless():
+            self._telemetry.request_duration.record(seconds, facts, self._context)
         span.end()

@@ -26,7 +26,7 @@ from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._limiter import Limiter
-from ._observing import Observer
+from ._observing import Observer, harmless
 from ._operations import Operations
 from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from ._otel import Telemetry
 
 _DEFAULT_RETRY = RetryPolicy()
+
+_NEWS = 60.0
+"""Seconds after which a failure says nothing of now. An app that was taken out of service because of one
+makes no call that could tell that the server is back."""
 
 
 @attrs.frozen(eq=False)
@@ -206,8 +210,9 @@ class ClaimsClient:
         """Take no more calls, and wait until those under way have ended; at most so many seconds.
 
         For a shutdown in order, before `aclose()`: new calls raise `ClientStateError` from here on, and
-        batches take no more rows. Returns whether all have ended; those that have not go on until `aclose()`.
-        A second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
+        batches take no more rows: they give the outcomes of those under way, and raise `ClientStateError`
+        where there were more. Returns whether all have ended; those that have not go on until `aclose()`. A
+        second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
         `ClientStateError` on another event loop.
         """
         check_seconds("timeout", timeout)
@@ -217,7 +222,7 @@ class ClaimsClient:
         opened = self._check_place(self._opened)
         batches = list(self._batches)
         for batch in batches:
-            batch.stop()
+            batch.drain()
         try:
             async with asyncio.timeout(timeout):
                 for batch in batches:
@@ -273,7 +278,7 @@ class ClaimsClient:
 
         For the health check of an application. It is not ok when it is closed or draining, when the last
         token was refused for good, and when requests have failed for as long as a call may take without one
-        answer between them.
+        answer between them, the last of them within the last minute: older failures say nothing of now.
         """
         opened = self._opened
         if opened is None:
@@ -284,8 +289,9 @@ class ClaimsClient:
         problems: list[str] = []
         if opened.tokens.refusal is not None:
             problems.append(opened.tokens.refusal)
-        failing = 0.0 if operations.failing_since is None else now - operations.failing_since
-        if failing >= self._settings.timeout:
+        since, last = operations.failing_since, operations.failed_at
+        failing = 0.0 if since is None else last - since
+        if failing >= self._settings.timeout and now - last < _NEWS:
             problems.append(f"no request was answered for {failing:.0f} s")
         return ClientHealth(
             ok=self._state == "open" and not problems,
@@ -488,7 +494,8 @@ class ClaimsClient:
         """
         opened = self._open()
         check_count("page_size", page_size, most=PAGE_SIZE)
-        read_page = opened.calls.pages(lambda: self._deadline(opened, timeout))
+        # Each page is a call, which a client that is draining does not take.
+        read_page = opened.calls.pages(lambda: self._deadline(self._open(), timeout))
         async for page in walk(read_page, page_size=page_size):
             if isinstance(page, ClaimsError):
                 raise self._unless_closed(page)
@@ -541,7 +548,11 @@ class ClaimsClient:
             proxy=settings.proxy,
             trust_env=settings.trust_env,
         )
-        observer = Observer(self._on_event, _telemetry(), clock=loop.time)
+        telemetry: Telemetry | None = None
+        # What an application has set up wrongly is told, and fails no claim.
+        with harmless():
+            telemetry = _telemetry()
+        observer = Observer(self._on_event, telemetry, clock=loop.time)
         limiter = Limiter(settings.max_connections, clock=loop.time, on_pause=observer.paused)
         endpoint = TokenEndpoint(
             engine=engine,

@@ -145,7 +145,7 @@ async def test_a_claim_that_is_not_taken(server, make_client, make_request, step
 
 
 async def test_a_caller_that_goes_away(server, make_client, make_request):
-    """A call that is cancelled ends as cancelled, after a request that was sent."""
+    """A call that is cancelled ends as cancelled, and so does its request, which was sent."""
     events = []
     client = await make_client(on_event=events.append)
     server.on_claim.append(HANG)
@@ -155,7 +155,7 @@ async def test_a_caller_that_goes_away(server, make_client, make_request):
     with pytest.raises(asyncio.CancelledError):
         await call
     attempt, ended = events[-2:]
-    assert (attempt.status, attempt.reason) == (None, None)
+    assert (attempt.status, attempt.reason) == (None, "cancelled")
     assert (ended.ending, ended.attempts, ended.error) == ("cancelled", 1, None)
     assert client.stats().cancelled == 1
 
@@ -181,6 +181,25 @@ async def test_a_pause_of_all(server, make_client, make_request):
     await asyncio.gather(*calls, return_exceptions=True)
     (paused,) = (event for event in events if isinstance(event, Paused))
     assert 0.5 < paused.seconds <= 1
+
+
+async def test_a_pause_that_grows(server, make_client, make_request):
+    """A longer pause than the one that was told is told too, also where both answers are to one push-back."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.gate.clear()
+    server.on_claim += [
+        error_answer(429, headers={"Retry-After": str(seconds)}) for seconds in (2, 1, 2, 20, 20)
+    ]
+    calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"), timeout=1)) for n in range(5)]
+    await server.until(lambda: server.held == 5)
+    server.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    # Their answers come in any order; what is told last is what holds.
+    told = [event.seconds for event in events if isinstance(event, Paused)]
+    assert told == sorted(told)
+    assert 1 <= len(told) <= 3
+    assert 19 < told[-1] <= 20
 
 
 async def test_reads_are_calls(server, make_client, make_request):
@@ -228,6 +247,24 @@ async def test_a_function_that_fails_fails_no_claim(server, make_client, make_re
     failures = [record.getMessage() for record in _lines(caplog, logging.ERROR)]
     assert set(failures) == {"event=watching_failed error=ValueError"}
     assert "nobody may know" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [AttemptSent, AttemptEnded, Refreshed, Retried, CallEnded])
+async def test_a_function_that_cancels_fails_no_claim(server, make_client, make_request, caplog, kind):
+    """A cancellation that the caller's function raises is an error of its own, and cancels no claim."""
+
+    def fail(event):
+        if isinstance(event, kind):
+            raise asyncio.CancelledError
+
+    client = await make_client(on_event=fail)
+    server.on_claim.append(error_answer(503))
+    outcomes = [outcome async for outcome in client.claim_many([make_request("order-1")])]
+    claim = await client.claim(make_request("order-2"))
+    assert [type(outcome) for outcome in outcomes] == [Claimed]
+    assert [outcomes[0].claim.id, claim.id] == [taken["id"] for taken in server.claims]
+    failures = {record.getMessage() for record in _lines(caplog, logging.ERROR)}
+    assert failures == {"event=watching_failed error=CancelledError"}
 
 
 async def test_a_log_that_fails_fails_no_claim(server, make_client, make_request):
@@ -329,6 +366,25 @@ async def test_what_is_unknown_is_a_warning(server, make_client, make_request, c
     assert "waited" not in fields
 
 
+async def test_what_was_not_sent_is_no_attempt(server, make_client, make_request, caplog):
+    """A claim that is watched late, after its first request, counts what was sent of it."""
+    caplog.set_level(logging.WARNING)
+    ended = []
+
+    class Seeing(Observer):
+        def tell(self, event, **_):
+            if isinstance(event, CallEnded):
+                ended.append(event)
+
+    for steps, raised in ((server.on_claim, PermissionDeniedError), (server.on_token, AuthenticationError)):
+        client = await make_client()
+        client._open().calls.observer.__class__ = Seeing
+        steps.append(error_answer(403))
+        with pytest.raises(raised):
+            await client.claim(make_request())
+    assert [event.attempts for event in ended] == [1, 0]
+
+
 async def test_attempts_are_at_debug(server, make_client, make_request, caplog):
     """What a call did is logged at DEBUG, and nothing of it at INFO."""
     client = await make_client()
@@ -391,4 +447,4 @@ def test_nothing_is_made_that_nobody_is_told(caplog):
     assert observer.begin("claim_discounts") is not None
     assert observer.attempt_token("http://localhost/") is None
     caplog.set_level(logging.ERROR)
-    assert observer.begin_late(0.0, ref=None, customer_id=None, of_batch=False) is None
+    assert observer.begin_late(0.0, 1, ref=None, customer_id=None, of_batch=False) is None

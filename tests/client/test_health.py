@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from support.fake_server import HANG, error_answer
+from support.fake_server import HANG, RESET, error_answer
 
 from dintero_claims_client import (
+    APIStatusError,
     AuthenticationError,
     Claimed,
     ClaimsClient,
@@ -91,6 +92,27 @@ async def test_a_server_that_is_gone(server, make_client, make_request):
     assert client.health().ok
 
 
+async def test_a_token_endpoint_that_is_gone(server, make_client, make_request):
+    """To get no token for as long as a call may take is a problem, as to get no answer is."""
+    client = await make_client(timeout=0.2)
+    server.on_token += [error_answer(503)] * 99
+    while client.health().ok:
+        with pytest.raises(APIStatusError):
+            await client.claim(make_request())
+    assert client.health().problems == ("no request was answered for 0 s",)
+    assert client.stats().claim_requests == 0
+
+
+async def test_what_is_long_ago_is_no_problem(server, make_client, make_request):
+    """One failure does not become an outage because nobody calls, and one of long ago is none of now."""
+    client = await make_client(timeout=30)
+    await client.claim(make_request("order-1"))
+    operations, now = client._opened.operations, asyncio.get_running_loop().time()
+    for since, last, ok in ((31, 2, True), (32, 2, False), (90, 61, True), (91, 59, False)):
+        operations.failing_since, operations.failed_at = now - since, now - last
+        assert client.health().ok is ok
+
+
 async def test_one_failure_is_no_problem(server, make_client, make_request):
     """A client is well while failures have lasted for less time than a call may take."""
     client = await make_client()
@@ -152,18 +174,61 @@ async def test_draining_ends_with_its_time(server, make_client, make_request):
 
 
 async def test_draining_stops_batches(server, make_client, make_request):
-    """A batch takes no more rows when its client is drained, and gives out what is under way."""
+    """A batch whose client is drained takes no more rows, gives out what is under way, and says so then."""
     client = await make_client()
     taken, drained = [], None
     rows = (make_request(f"order-{n}") for n in range(1000))
-    async for outcome in client.claim_many(rows, concurrency=5):
-        taken.append(outcome)
-        if drained is None:
-            drained = asyncio.create_task(client.drain(10))
+
+    async def go_through():
+        nonlocal drained
+        async for outcome in client.claim_many(rows, concurrency=5):
+            taken.append(outcome)
+            if drained is None:
+                drained = asyncio.create_task(client.drain(10))
+
+    with pytest.raises(ClientStateError, match="drained during the batch"):
+        await go_through()
     assert await drained
     assert 1 <= len(taken) < 100
     assert all(isinstance(outcome, Claimed) for outcome in taken)
     assert len(server.claims) == len(taken)
+
+
+async def test_a_batch_that_was_stopped_is_drained_quietly(server, make_client, make_request):
+    """Who stopped a batch knows that rows are left, and is not told so by draining."""
+    client = await make_client()
+    batch = client.claim_many((make_request(f"order-{n}") for n in range(1000)), concurrency=5)
+    await anext(batch)
+    batch.stop()
+    drained = asyncio.create_task(client.drain(10))
+    assert all([isinstance(outcome, Claimed) async for outcome in batch])
+    assert await drained
+
+
+async def test_draining_ends_lists(server, make_client, make_request):
+    """A list reads no more pages when its client is drained."""
+    client = await make_client()
+    for n in range(3):
+        await client.claim(make_request(f"order-{n}"))
+    listed = client.list_claims(page_size=1)
+    await anext(listed)
+    assert await client.drain(10)
+    with pytest.raises(ClientStateError, match="draining"):
+        await anext(listed)
+    assert len(server.reads) == 1
+
+
+async def test_a_claim_that_is_looked_up_is_one(server, make_client, make_request):
+    """A claim that looks itself up is under way once."""
+    client = await make_client()
+    server.on_claim += [server.commit_then(RESET), *[error_answer(503)] * 99]
+    server.on_read.append(HANG)
+    call = asyncio.create_task(client.claim(make_request(), timeout=5))
+    await server.until(lambda: server.reads)
+    assert client.stats().in_flight == client.health().in_flight == 1
+    await client.aclose()
+    with pytest.raises((OutcomeUnknownError, ClientStateError)):
+        await call
 
 
 async def test_draining_waits_until_a_batch_is_over(server, make_client, make_request):

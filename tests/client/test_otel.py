@@ -68,6 +68,11 @@ def told(monkeypatch):
     return told
 
 
+def _is_instrumented():
+    """Say what `opentelemetry.instrumentation` does, by which libraries that are instrumented go."""
+    return not context.get_value(context._SUPPRESS_HTTP_INSTRUMENTATION_KEY)
+
+
 def _parent(span):
     return None if span.parent is None else span.parent.span_id
 
@@ -213,7 +218,7 @@ async def test_instrumented_libraries_make_no_second_span(told, make_client, mak
 
     def answer(request):
         here = trace.get_current_span().get_span_context().span_id
-        seen.append((here, context.get_value("suppress_http_instrumentation")))
+        seen.append((here, _is_instrumented()))
         if request.url.path.endswith("/auth/token"):
             return httpx.Response(200, json={"access_token": "t", "token_type": "Bearer", "expires_in": 9})
         return httpx.Response(200, json=json.loads(request.content) | {"id": "claim-1"})
@@ -222,8 +227,8 @@ async def test_instrumented_libraries_make_no_second_span(told, make_client, mak
         client = await make_client(http_client=http)
         await client.claim(make_request())
     spans = {told.span(TOKEN).context.span_id, told.span(CLAIM).context.span_id}
-    assert set(seen) == {(span, True) for span in spans}
-    assert context.get_value("suppress_http_instrumentation") is None
+    assert set(seen) == {(span, False) for span in spans}
+    assert _is_instrumented()
 
 
 async def test_a_caller_that_goes_away(told, server, make_client, make_request):
@@ -262,6 +267,83 @@ async def test_telemetry_that_fails_fails_no_claim(
     claim = await client.claim(make_request())
     assert [claim.id] == [taken["id"] for taken in server.claims]
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http.client.request.duration", "dintero.claims.call.duration", "dintero.claims.calls",
+        "dintero.claims.calls.active", "dintero.claims.limiter.wait", "dintero.claims.retries",
+        "dintero.claims.token.refreshes",
+    ],
+)  # fmt: skip
+async def test_a_metric_that_fails_leaves_no_span_open(
+    told, server, make_client, make_request, monkeypatch, caplog, name
+):
+    """A metric that raises fails neither the call nor the others, and each span that was begun ends."""
+    begun, ended = [], []
+
+    class Counting(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            begun.append(span.name)
+
+        def on_end(self, span):
+            ended.append(span.name)
+
+    class Failing:
+        def add(self, *_, **__):
+            raise ValueError("what nobody may know")
+
+        record = add
+
+    told.tracers.add_span_processor(Counting())
+    meter = told.meters.get_meter("dintero_claims_client")
+    for kind in ("create_counter", "create_histogram", "create_up_down_counter"):
+        real = getattr(meter, kind)
+        monkeypatch.setattr(
+            meter,
+            kind,
+            lambda made, *args, real=real: Failing() if made == name else real(made, *args),
+        )
+    monkeypatch.setattr(metrics, "get_meter", lambda *_, **__: meter)
+    client = await make_client()
+    server.on_claim += [error_answer(503)]
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert "event=watching_failed error=ValueError" in caplog.messages
+    assert sorted(begun) == sorted(ended)
+    if name != "dintero.claims.calls.active":
+        assert set(told.points("dintero.claims.calls.active").values()) == {0}
+        assert bool(told.points("dintero.claims.calls")) == (name != "dintero.claims.calls")
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_a_set_up_that_fails_fails_no_claim(
+    told, server, make_client, make_request, monkeypatch, caplog
+):
+    """Where OpenTelemetry cannot be asked because its set-up is wrong, claims go on without it."""
+
+    def fail():
+        raise ValueError("what nobody may know")
+
+    monkeypatch.setattr(trace, "get_tracer_provider", fail)
+    client = await make_client()
+    claim = await client.claim(make_request())
+    assert [claim.id] == [taken["id"] for taken in server.claims]
+    assert "event=watching_failed error=ValueError" in caplog.messages
+    assert "nobody may know" not in caplog.text
+
+
+async def test_a_turn_that_is_not_waited_for(told, server, make_client, make_request):
+    """How long a call waited is measured also where its caller goes away meanwhile."""
+    client = await make_client(max_connections=1)
+    server.gate.clear()
+    calls = [asyncio.create_task(client.claim(make_request(f"order-{n}"))) for n in range(2)]
+    await server.until(lambda: server.held)
+    calls[1].cancel()
+    server.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert told.points("dintero.claims.limiter.wait") == {(("dintero.operation", "claim_discounts"),): 2}
 
 
 async def test_no_secret_and_no_customer(told, server, make_client, make_request):
