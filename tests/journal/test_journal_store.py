@@ -1,5 +1,7 @@
 """What is written to a journal, and what it then says."""
 
+from contextlib import ExitStack, closing
+
 import pytest
 from support.journals import UNKNOWN, all_records, claimed, record_of, refused, row, taken
 
@@ -22,12 +24,19 @@ COUNTS = dict.fromkeys(
 )
 
 
-def _reopened(store, path):
-    store.close()
-    return JournalStore.open(path)
+@pytest.fixture
+def reopen():
+    """Return what closes a journal and opens it again, until the test is over."""
+    with ExitStack() as opened:
+
+        def reopen(store, path):
+            store.close()
+            return opened.enter_context(closing(JournalStore.open(path)))
+
+        yield reopen
 
 
-def test_what_is_written_is_there_after_reopening(store, path):
+def test_what_is_written_is_there_after_reopening(store, path, reopen):
     """Every row, mark and outcome comes back as it was written."""
     rejected = Outcome(Kind.REJECTED, b'{"field":"ref"}')
     recovered = Outcome(Kind.TAKEN, b"{}", recovered=True)
@@ -50,7 +59,7 @@ def test_what_is_written_is_there_after_reopening(store, path):
         Record(rows[5], sent=True, outcome=UNKNOWN),
     ]
     assert all_records(store) == expected
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert all_records(store) == expected
     assert store.records(2, 2) == expected[2:4]
     assert store.next_number() == 6
@@ -102,14 +111,14 @@ def test_an_unknown_outcome_is_settled(store):
     ],
     ids=["unknown", "refused", "another claim", "recovered", "the same data"],
 )
-def test_a_final_outcome_stays(store, path, other):
+def test_a_final_outcome_stays(store, path, other, reopen):
     """A final outcome is not overwritten: the same again changes nothing, and another one is refused."""
     store.write(claimed(0))
     store.write([SetOutcome(0, taken(0))])
     with pytest.raises(JournalError, match="has another outcome"):
         store.write([AddRow(row(1)), SetOutcome(0, other)])
     assert all_records(store) == [record_of(0)]
-    assert all_records(_reopened(store, path)) == [record_of(0)]
+    assert all_records(reopen(store, path)) == [record_of(0)]
 
 
 def test_what_has_its_outcome_is_not_sent_again(store):
@@ -137,14 +146,14 @@ def test_nothing_is_known_of_a_row_that_is_not_there(store, operation):
     assert all_records(store) == []
 
 
-def test_a_group_is_written_whole_or_not_at_all(store, path):
+def test_a_group_is_written_whole_or_not_at_all(store, path, reopen):
     """What is refused takes all of its group with it, and nothing is written after it."""
     store.write(claimed(0))
     with pytest.raises(JournalError):
         store.write([*claimed(1), SetOutcome(0, refused(0))])
     with pytest.raises(JournalError, match="not written any more"):
         store.write(claimed(1))
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert all_records(store) == [record_of(0)]
     store.write(claimed(1))
     store.write([])
@@ -152,23 +161,23 @@ def test_a_group_is_written_whole_or_not_at_all(store, path):
     store.close()
 
 
-def test_resuming_is_noticed(store, path):
+def test_resuming_is_noticed(store, path, reopen):
     """A journal was used when something was marked as sent before it was opened."""
     store.write([AddRow(row(0))])
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert not store.was_used
     store.write([MarkSent(0)])
     assert not store.was_used
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert store.was_used
     store.close()
 
 
-def test_one_account(store, path):
+def test_one_account(store, path, reopen):
     """A journal stays with the account that it was first used for."""
     store.bind_account("T12345678")
     store.bind_account("T12345678")
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert store.account_id == "T12345678"
     with pytest.raises(JournalError, match=r"T12345678.*T87654321"):
         store.bind_account("T87654321")
@@ -176,11 +185,11 @@ def test_one_account(store, path):
     store.close()
 
 
-def test_a_minted_ref_is_always_the_same(store, path, tmp_path):
+def test_a_minted_ref_is_always_the_same(store, path, tmp_path, reopen):
     """The ref of a row follows from the journal, the number and the claim, and differs for any other."""
     refs = [store.ref_for(number, b"claim") for number in range(3)]
     assert store.ref_for(0, b"another claim") not in refs
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert refs == [store.ref_for(number, b"claim") for number in range(3)]
     other = JournalStore.open(tmp_path / "other")
     assert len({*refs, other.ref_for(0, b"claim"), other.ref_for(1, b"claim")}) == 5
@@ -188,11 +197,11 @@ def test_a_minted_ref_is_always_the_same(store, path, tmp_path):
     store.close()
 
 
-def test_a_digest_cannot_be_guessed_without_the_journal(store, path, tmp_path):
+def test_a_digest_cannot_be_guessed_without_the_journal(store, path, tmp_path, reopen):
     """The digest of a claim is the same in one journal, and another in each other journal."""
     digest = store.digest(b"{}")
     assert (len(digest), digest == store.digest(b"{ }")) == (16, False)
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert store.digest(b"{}") == digest
     other = JournalStore.open(tmp_path / "other")
     assert other.digest(b"{}") != digest
@@ -215,14 +224,14 @@ def test_an_outcome_of_no_kind():
         encoding.read_kind("lost")
 
 
-def test_requeued_rows_are_pending(store, path):
+def test_requeued_rows_are_pending(store, path, reopen):
     """A refused row is pending again with its ref and body, and is not known as one that was sent."""
     store.write([operation for number in range(3) for operation in claimed(number)[:2]])
     store.write(
         [AddRow(row(3)), SetOutcome(0, taken(0)), SetOutcome(1, refused(1)), SetOutcome(3, refused(3))]
     )
     assert store.requeue_refused() == (2, 0)
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert [record.row.number for record in store.unsettled(0, 10)] == [1, 2, 3]
     assert store.records(1, 1) == [Record(row(1), sent=False, outcome=None)]
     assert store.records(3, 1) == [Record(row(3), sent=False, outcome=None)]
@@ -234,11 +243,11 @@ def test_requeued_rows_are_pending(store, path):
     store.close()
 
 
-def test_what_was_not_sent_after_all_is_pending(store, path):
+def test_what_was_not_sent_after_all_is_pending(store, path, reopen):
     """A row that was to be sent, and was not, is pending again; one that has its outcome keeps it."""
     store.write([*claimed(0)[:2], *claimed(1)[:2], SetOutcome(1, taken(1))])
     store.write([MarkUnsent(0), MarkUnsent(1)])
-    store = _reopened(store, path)
+    store = reopen(store, path)
     assert store.counts() == Counts(**COUNTS | {"rows": 2, "pending": 1, "taken": 1})
     assert [record.row.number for record in store.unsettled(0, 10)] == [0]
     store.write([MarkSent(0)])
