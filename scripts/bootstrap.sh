@@ -25,7 +25,10 @@ rm -rf .venv
 # Without pip inside: Debian's python3 has no ensurepip, and the pip that runs this script serves.
 "$python" -m venv --without-pip .venv
 pip() { "$python" -m pip --disable-pip-version-check --python .venv/bin/python "$@"; }
-pip install -qq --no-warn-script-location --require-hashes -r constraints.txt >&2
+# Without resolving, because the pins are complete: pip looks for the newest release of what another package asks
+# for with an extra, and ends with an error as soon as there is one that is not the pinned one.
+pip install -qq --no-warn-script-location --no-deps --require-hashes -r constraints.txt >&2
 # The build backend is among the pinned packages, so building fetches nothing either.
 pip install -qq --no-warn-script-location --no-deps --no-build-isolation -e . >&2
+pip check >&2
 echo "$stamp" > .venv/.stamp
