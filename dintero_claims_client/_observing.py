@@ -5,13 +5,12 @@ Nothing of this is made for a call that nobody watches.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from . import _logs
+from ._harmless import harmless
 from .events import (
     AttemptEnded,
     AttemptSent,
@@ -32,21 +31,6 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 AttemptFailure: TypeAlias = Literal["not_sent", "no_answer", "cancelled"]
 """Why a request has no answer."""
-
-
-@contextmanager
-def harmless() -> Generator[None, None, None]:
-    """Keep those who watch from failing what they watch: a claim that was taken must be told as taken.
-
-    Nothing in it may wait: a cancellation is one that somebody raised, and not the task's own.
-    """
-    try:
-        yield
-    # Whatever a function, a log handler or an exporter raises.
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-        with suppress(Exception, asyncio.CancelledError):
-            # Not its text, and no traceback: nobody knows what they hold.
-            _logs.LOGGER.error("event=watching_failed error=%s", type(error).__name__)
 
 
 class Observer:

@@ -14,7 +14,7 @@ from opentelemetry import context, metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ._observing import harmless
+from ._harmless import harmless
 from ._version import __version__
 from .events import CallEnded, Operation
 

@@ -25,8 +25,9 @@ from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
+from ._harmless import harmless
 from ._limiter import Limiter
-from ._observing import Observer, harmless
+from ._observing import Observer
 from ._operations import Operations
 from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota

@@ -37,8 +37,9 @@ ALLOWED = {
     "events": {"attrs"},
     "health": {"attrs"},
     "_logs": {"attrs", "events"},
-    "_otel": {"opentelemetry", "_version", "events"},
-    "_observing": {"_logs", "_otel", "events"},
+    "_harmless": {"_logs"},
+    "_otel": {"opentelemetry", "_harmless", "_version", "events"},
+    "_observing": {"_harmless", "_logs", "_otel", "events"},
     "_validation": {"_generated", "errors"},
     "models": {"attrs", "_generated", "_validation", "errors"},
     "_operations": {
@@ -74,7 +75,7 @@ ALLOWED = {
     },
     "client": {
         "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
-        "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota", "_reconcile",
+        "_harmless", "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota", "_reconcile",
         "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "batch", "errors", "events",
         "health", "journal", "settings",
     },
