@@ -42,7 +42,7 @@ class _Journaled:
         """See `BatchRows`."""
         row.begun = True
         # Also where it was sent before: it may have been refused since, and asked for again.
-        self._journal.write((*self._new(row), MarkSent(row.number)), then)
+        self._journal.write(self._new(row) or (MarkSent(row.number),), then)
 
     def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten) -> None:
         """See `BatchRows`."""

@@ -67,6 +67,8 @@ class Journal:
         self._written: list[WhenWritten] = []
         self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._enough = 0
+        """How many are worth a write before the time is over."""
         self._batch: UsesJournal | None = None
         self._writes_wait = False
         self.next_number = 0
@@ -196,7 +198,7 @@ class Journal:
         """Write, in this order and together, and call `then` when it is on disk, or never will be."""
         self._operations.append(operations)
         self._written.append(then)
-        if not self._is_writing:
+        if not self._is_writing and len(self._written) >= self._enough:
             self._gather()
 
     async def _flush(self) -> None:
@@ -206,16 +208,15 @@ class Journal:
         await flushed.wait()
 
     def _gather(self) -> None:
+        """Write what waits, now or when more has come."""
         loop = asyncio.get_running_loop()
-        if not self._must_wait():
+        self._enough = -(-self._width // _GATHERED_SHARE) if self._writes_wait else 0
+        if len(self._written) >= self._enough:
             self._is_writing = True
             # Not at once, so that all that is ready at this moment is one write.
             loop.call_soon(self._write_group)
         elif self._timer is None:
             self._timer = loop.call_later(GATHERING_SECONDS, self._write_what_waits)
-
-    def _must_wait(self) -> bool:
-        return self._writes_wait and len(self._written) * _GATHERED_SHARE < self._width
 
     @property
     def _width(self) -> int:
@@ -231,6 +232,7 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._enough = 0
         most = max(_MOST, self._width // _MOST_SHARE)
         operations, self._operations = self._operations[:most], self._operations[most:]
         written, self._written = self._written[:most], self._written[most:]

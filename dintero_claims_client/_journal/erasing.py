@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from .bulk import add_all
 from .encoding import (
     Columns,
     outcome_columns,
@@ -47,11 +48,7 @@ def forget_refusals(connection: sqlite3.Connection) -> tuple[int, int]:
         numbers = [number for number, has_no_body in batch if not has_no_body]
         requeued, left = requeued + len(numbers), left + len(batch) - len(numbers)
         connection.executemany("DELETE FROM outcome WHERE number = ?", [(number,) for number in numbers])
-        marks = [sent_columns(number, under_way=False) for number in numbers]
-        connection.executemany(
-            UNMARK_SENT,
-            [(under_way, crc, number) for number, under_way, crc in marks],
-        )
+        add_all(connection, UNMARK_SENT, [sent_columns(number, under_way=False) for number in numbers])
     return requeued, left
 
 

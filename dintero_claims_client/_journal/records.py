@@ -18,7 +18,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-@attrs.frozen
+@attrs.define
 class Row:
     """A claim of the batch.
 
@@ -34,7 +34,7 @@ class Row:
     line: int | None = None
 
 
-@attrs.frozen
+@attrs.define
 class Outcome:
     """How a claim ended; `data` is a JSON object that only the facade reads."""
 
@@ -47,7 +47,7 @@ class Outcome:
 class Record:
     """A row and what became of it: of the earlier row, where it repeats one.
 
-    `sent` where it may have been sent, and nothing was known of that since.
+    `sent` where it may have been sent, or has its outcome.
     """
 
     row: Row
@@ -87,16 +87,16 @@ class Counts:
     rejects: int
 
 
-@attrs.frozen
+@attrs.define
 class AddRow:
-    """Append a row; its number is the next one."""
+    """Append a row that no input has, with the intent to send it; its number is the next one."""
 
     row: Row
 
 
-@attrs.frozen
+@attrs.define
 class MarkSent:
-    """Record the intent to send; on disk before anything is sent."""
+    """Record the intent to send a row that is there."""
 
     number: int
 
@@ -108,7 +108,7 @@ class MarkUnsent:
     number: int
 
 
-@attrs.frozen
+@attrs.define
 class SetOutcome:
     """Record an outcome: the first of its row, or the one that settles an unknown one."""
 

@@ -18,7 +18,15 @@ ON CONFLICT (number) DO UPDATE SET under_way = excluded.under_way, crc = exclude
 """
 """Changes nothing where the row has its outcome."""
 
-UNMARK_SENT = "UPDATE sent SET under_way = ?, crc = ? WHERE number = ?"
+UNMARK_SENT = """
+INSERT INTO sent VALUES {records}
+ON CONFLICT (number) DO UPDATE SET under_way = excluded.under_way, crc = excluded.crc
+"""
+
+COUNT_MARKS = """
+SELECT count(*) FROM sent
+WHERE under_way = ? AND NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.number = sent.number)
+"""
 
 ADD_OUTCOME = """
 INSERT INTO outcome

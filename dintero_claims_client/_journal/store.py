@@ -35,7 +35,16 @@ from .encoding import (
 from .files import check_wal, locate, prepare, require
 from .lock import hold, is_held
 from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
-from .statements import ADD_OUTCOME, ADD_REJECT, ADD_ROW, ADD_SENT, IS_UNSETTLED, RECORDS, UNMARK_SENT
+from .statements import (
+    ADD_OUTCOME,
+    ADD_REJECT,
+    ADD_ROW,
+    ADD_SENT,
+    COUNT_MARKS,
+    IS_UNSETTLED,
+    RECORDS,
+    UNMARK_SENT,
+)
 
 _DIGEST_SIZE = 16
 
@@ -64,6 +73,7 @@ class JournalStore:
         (has_sent,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sent)").fetchone()
         self.was_used = bool(has_sent) or "used" in facts
         self._is_used = self.was_used
+        self._has_input = "input" in facts
         self._may_send = False
 
     @classmethod
@@ -138,10 +148,12 @@ class JournalStore:
                 unsent.append(sent_columns(operation.number, under_way=False))
         if not operations:
             return
-        is_first = bool(sent) and not self._is_used
+        is_first = bool(sent or rows) and not self._is_used
         with self._transaction() as connection:
             if is_first:
                 self._set_facts(used=b"1")
+            if rows and self._has_input:
+                raise self._refused("its rows are those of its input")
             self._add_rows(rows)
             if sent:
                 # Not asked again: what is complete stays so.
@@ -152,9 +164,8 @@ class JournalStore:
                 if add_all(connection, ADD_SENT, sent) != len(sent):
                     raise self._refused("a row that is settled, or repeats another, cannot be sent")
             if unsent:
-                connection.executemany(
-                    UNMARK_SENT, [(under_way, crc, number) for number, under_way, crc in unsent]
-                )
+                self._check_numbers(unsent)
+                add_all(connection, UNMARK_SENT, unsent)
             if outcomes:
                 self._check_numbers(outcomes)
                 if add_all(connection, ADD_OUTCOME, outcomes) != len(outcomes):
@@ -197,7 +208,7 @@ class JournalStore:
             for table in ("claim", "outcome", "reject"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name from above
             self._set_facts(input=json.dumps(dict(source)).encode())
-            self._rows = 0
+            self._rows, self._has_input = 0, True
 
     def add_input(self, rows: Sequence[Row], rejects: Sequence[Reject]) -> None:
         """Add what was read of the input."""
@@ -341,12 +352,14 @@ class JournalStore:
         for kind, number in self._connection.execute("SELECT kind, count(*) FROM outcome GROUP BY kind"):
             kinds[read_kind(kind)] = number
         rows, duplicates = self.next_number(), count("repetition")
-        in_flight = count(
-            "sent WHERE under_way AND NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.number = sent.number)"
+        still_open = rows - duplicates - sum(kinds.values())
+        marked, unmarked = (
+            self._connection.execute(COUNT_MARKS, (under_way,)).fetchone()[0] for under_way in (1, 0)
         )
+        in_flight = still_open - unmarked if self._are_rows_begun() else marked
         return Counts(
             rows=rows,
-            pending=rows - duplicates - in_flight - sum(kinds.values()),
+            pending=still_open - in_flight,
             in_flight=in_flight,
             taken=kinds[Kind.TAKEN],
             refused=kinds[Kind.REFUSED],
@@ -357,8 +370,14 @@ class JournalStore:
         )
 
     def _records(self, statement: str, *parameters: int) -> list[Record]:
+        are_begun = self._are_rows_begun()
         with explained(self._path):
-            return [_read_record(columns) for columns in self._connection.execute(statement, parameters)]
+            found = self._connection.execute(statement, parameters)
+            return [_read_record(columns, is_begun=are_begun) for columns in found]
+
+    def _are_rows_begun(self) -> bool:
+        """Say whether a row without a mark may have been sent; of an input they are there before that."""
+        return "input" not in self._facts()
 
     def _facts(self) -> dict[str, bytes]:
         with explained(self._path):
@@ -392,7 +411,7 @@ def _read_facts(connection: sqlite3.Connection) -> dict[str, bytes]:
     return dict(read_fact(columns) for columns in connection.execute("SELECT * FROM fact"))
 
 
-def _read_record(columns: Columns) -> Record:
+def _read_record(columns: Columns, *, is_begun: bool) -> Record:
     row = read_row(columns[:7])
     sent, repetition, outcome = columns[7:10], columns[10:13], columns[13:]
     if sent[0] is not None:
@@ -400,4 +419,4 @@ def _read_record(columns: Columns) -> Record:
     if repetition[0] is not None:
         check_repetition(repetition)
     known: Outcome | None = None if outcome[0] is None else read_outcome(outcome)
-    return Record(row, bool(sent[1]), known, repetition[1])
+    return Record(row, is_begun if sent[0] is None else bool(sent[1]), known, repetition[1])

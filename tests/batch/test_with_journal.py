@@ -67,7 +67,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(engine, server, m
 
     def look(incoming):
         server.on_claim.append(look)
-        seen.append(_committed(path, "sent"))
+        seen.append(_committed(path, "claim"))
         return server.commit(incoming)
 
     server.on_claim.append(look)

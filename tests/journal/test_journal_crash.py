@@ -40,12 +40,12 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from support.journals import UNKNOWN, row, taken
 from dintero_claims_client import JournalWriteError
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, SetOutcome
+from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, MarkUnsent, SetOutcome
 path, step, rows = Path(sys.argv[1]), sys.argv[3], 3000
 store = JournalStore.open(path)
 store.write([AddRow(row(n)) for n in range(rows)])
-if step == "outcome":
-    store.write([MarkSent(n) for n in range(rows)])
+if step == "intent":
+    store.write([MarkUnsent(n) for n in range(rows)])
 store.close()
 store = JournalStore.open(path)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

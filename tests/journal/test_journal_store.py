@@ -48,12 +48,13 @@ def test_what_is_written_is_there_after_reopening(store, path, reopen):
         row(4),
         row(5),
     ]
-    store.write([*map(AddRow, rows), MarkSent(0), MarkSent(4), MarkSent(5)])
+    store.write([*map(AddRow, rows), MarkUnsent(1), MarkSent(0), MarkUnsent(3), MarkUnsent(0)])
+    store.write([MarkSent(0)])
     store.write([SetOutcome(2, rejected), SetOutcome(4, recovered), SetOutcome(5, UNKNOWN)])
     expected = [
         Record(rows[0], sent=True, outcome=None),
         Record(rows[1], sent=False, outcome=None),
-        Record(rows[2], sent=False, outcome=rejected),
+        Record(rows[2], sent=True, outcome=rejected),
         Record(rows[3], sent=False, outcome=None),
         Record(rows[4], sent=True, outcome=recovered),
         Record(rows[5], sent=True, outcome=UNKNOWN),
@@ -162,15 +163,37 @@ def test_a_group_is_written_whole_or_not_at_all(store, path, reopen):
 
 
 def test_resuming_is_noticed(store, path, reopen):
-    """A journal was used when something was marked as sent before it was opened."""
-    store.write([AddRow(row(0))])
+    """A journal was used when there was an intent to send something before it was opened."""
     store = reopen(store, path)
     assert not store.was_used
+    store.write([AddRow(row(0))])
+    assert not store.was_used
+    store = reopen(store, path)
+    assert store.was_used
+
+
+def test_resuming_an_input_is_noticed(store, path, reopen):
+    """A journal that has an input was used when something of it was marked as sent."""
+    store.begin_input({"file": "claims.csv"})
+    store.add_input([row(0), row(1)], [])
+    store.finish_input({}, conflicting=lambda _: b"{}")
+    store = reopen(store, path)
+    assert not store.was_used
+    assert [record.sent for record in all_records(store)] == [False, False]
     store.write([MarkSent(0)])
     assert not store.was_used
     store = reopen(store, path)
     assert store.was_used
-    store.close()
+    assert [record.sent for record in all_records(store)] == [True, False]
+    assert (store.counts().in_flight, store.counts().pending) == (1, 1)
+
+
+def test_rows_of_an_input_are_all_there(store):
+    """To a journal with an input no row is added that the input does not have."""
+    store.begin_input({"file": "claims.csv"})
+    store.finish_input({}, conflicting=lambda _: b"{}")
+    with pytest.raises(JournalError, match="its rows are those of its input"):
+        store.write([AddRow(row(0))])
 
 
 def test_one_account(store, path, reopen):
