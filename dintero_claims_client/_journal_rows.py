@@ -8,7 +8,7 @@ from typing import Any
 
 from ._batch_rows import BatchRow, Source, prepare
 from ._generated.models.claim_request import ClaimRequest
-from ._journal.records import AddRow, Kind, MarkSent, MarkUnsent, Operation, Record, SetOutcome
+from ._journal.records import Kind, MarkSent, MarkUnsent, Record, SetOutcome
 from ._journal.records import Outcome as JournalOutcome
 from ._journal.records import Row as JournalRow
 from ._operations import Operations, make_claim
@@ -41,39 +41,30 @@ class _Journaled:
     def begin(self, row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
         row.begun = True
-        # Also where it was sent before: it may have been refused since, and asked for again.
-        self._journal.write(self._new(row) or (MarkSent(row.number),), then)
+        # A mark also where it was sent before: it may have been refused since, and asked for again.
+        self._journal.write(then, MarkSent(row.number) if row.in_journal else self._new(row))
 
     def end(self, row: BatchRow, outcome: Outcome, answer: bytes | None, then: WhenWritten) -> None:
         """See `BatchRows`."""
         kept = SetOutcome(row.number, _to_journal(outcome, answer))
-        # Together, because a row that has no claim cannot be resumed.
-        self._journal.write((*self._new(row), kept), then)
+        if row.in_journal:
+            self._journal.write(then, kept)
+        else:
+            # Together, because a row that has no claim cannot be resumed.
+            self._journal.write(then, self._new(row), kept)
 
     def leave_open(self, row: BatchRow, then: WhenWritten) -> None:
         """See `BatchRows`."""
         if row.begun and not row.marked:
-            self._journal.write((MarkUnsent(row.number),), then)
+            self._journal.write(then, MarkUnsent(row.number))
         else:
             then(None)
 
-    def _new(self, row: BatchRow) -> tuple[Operation, ...]:
+    def _new(self, row: BatchRow) -> JournalRow:
         """Return what adds a row that the journal does not have yet."""
-        if row.in_journal:
-            return ()
         row.in_journal = True
-        body = _body(row)
-        return (
-            AddRow(
-                JournalRow(
-                    number=row.number,
-                    ref=row.ref,
-                    minted=row.claim is not None and row.claim.minted,
-                    digest=self._journal.digest(body or b""),
-                    body=body,
-                )
-            ),
-        )
+        body, minted = (None, False) if row.claim is None else (row.claim.content, row.claim.minted)
+        return JournalRow(row.number, row.ref, minted, self._journal.digest(body or b""), body)
 
 
 class JournaledRequests(_Journaled):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
@@ -46,6 +46,16 @@ class UsesJournal(Protocol):
         ...
 
 
+class _Group:
+    """What is written together, and who is told of it."""
+
+    __slots__ = ("operations", "written")
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.written: list[WhenWritten] = []
+
+
 class Journal:
     """What was sent, and what became of it, in one SQLite file that survives a killed process.
 
@@ -63,8 +73,8 @@ class Journal:
         self._store = store
         self._thread: ThreadPoolExecutor | None = None
         self._owns_store = True
-        self._operations: list[Sequence[Operation]] = []
-        self._written: list[WhenWritten] = []
+        self._waiting = deque([_Group()])
+        """Of these the last is not full yet, and may be empty."""
         self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._enough = 0
@@ -194,24 +204,29 @@ class Journal:
         """Return so many rows from this one on that have no final outcome."""
         return await self.run(lambda store: store.unsettled(first, limit))
 
-    def write(self, operations: Sequence[Operation], then: WhenWritten) -> None:
-        """Write, in this order and together, and call `then` when it is on disk, or never will be."""
-        self._operations.append(operations)
-        self._written.append(then)
-        if not self._is_writing and len(self._written) >= self._enough:
+    def write(self, then: WhenWritten, *operations: Operation) -> None:
+        """Write these together, after all before; call `then` when they are on disk, or never will be."""
+        group = self._waiting[-1]
+        count = len(group.written)
+        if count >= _MOST and count >= self._width // _MOST_SHARE:
+            group = _Group()
+            self._waiting.append(group)
+        group.operations.extend(operations)
+        group.written.append(then)
+        if not self._is_writing and len(self._waiting[0].written) >= self._enough:
             self._gather()
 
     async def _flush(self) -> None:
         """Wait until all is on disk that is to be written at this moment, or never will be."""
         flushed = asyncio.Event()
-        self.write([], lambda _: flushed.set())
+        self.write(lambda _: flushed.set())
         await flushed.wait()
 
     def _gather(self) -> None:
         """Write what waits, now or when more has come."""
         loop = asyncio.get_running_loop()
         self._enough = -(-self._width // _GATHERED_SHARE) if self._writes_wait else 0
-        if len(self._written) >= self._enough:
+        if len(self._waiting[0].written) >= self._enough:
             self._is_writing = True
             # Not at once, so that all that is ready at this moment is one write.
             loop.call_soon(self._write_group)
@@ -224,7 +239,7 @@ class Journal:
 
     def _write_what_waits(self) -> None:
         self._timer = None
-        if not self._is_writing and self._written:
+        if not self._is_writing and self._waiting[0].written:
             self._is_writing = True
             self._write_group()
 
@@ -233,31 +248,36 @@ class Journal:
             self._timer.cancel()
             self._timer = None
         self._enough = 0
-        most = max(_MOST, self._width // _MOST_SHARE)
-        operations, self._operations = self._operations[:most], self._operations[most:]
-        written, self._written = self._written[:most], self._written[most:]
+        group = self._waiting.popleft()
+        if not self._waiting:
+            self._waiting.append(_Group())
         store = self._store
         if store is None:
-            self._is_writing = False
-            if self._written:
-                self._gather()
-            _answer(written, JournalError(f"{self.path}: the journal is closed"))
+            self._end_group(group, JournalError(f"{self.path}: the journal is closed"))
             return
-        together = list(chain.from_iterable(operations))
-        work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, together)
-        work.add_done_callback(lambda done: self._group_is_written(done, written))
+        work = asyncio.get_running_loop().run_in_executor(self._thread, store.write, group.operations)
+        work.add_done_callback(lambda done: self._group_is_written(done, group))
 
-    def _group_is_written(self, done: asyncio.Future[None], written: list[WhenWritten]) -> None:
+    def _group_is_written(self, done: asyncio.Future[None], group: _Group) -> None:
         # Nobody cancels it; but what was not written must never count as written.
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None and not isinstance(error, JournalError):
             failure = JournalWriteError(f"{self.path}: not written: {type(error).__name__}")
             failure.__cause__ = error
             error = failure
+        self._end_group(group, error)
+
+    def _end_group(self, group: _Group, error: JournalError | None) -> None:
         self._is_writing = False
-        if self._written:
+        if self._waiting[0].written:
             self._gather()
-        _answer(written, error)
+        for then in group.written:
+            own: JournalError | None = None
+            if error is not None:
+                # Each caller may raise its own.
+                own = copy.copy(error)
+                own.__cause__ = error.__cause__
+            then(own)
 
     def _open_store(self) -> JournalStore:
         if self._store is None:
@@ -273,13 +293,3 @@ def _check_input(store: JournalStore, path: Path, *, for_requests: bool) -> None
         raise JournalError(f"{path}: the journal has its rows from {store.input['name']}: resume it")
     if not store.is_input_complete:
         raise JournalError(f"{path}: the journal's input was not read to its end; nothing of it was claimed")
-
-
-def _answer(written: list[WhenWritten], error: JournalError | None) -> None:
-    for then in written:
-        own: JournalError | None = None
-        if error is not None:
-            # Each caller may raise its own.
-            own = copy.copy(error)
-            own.__cause__ = error.__cause__
-        then(own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .records import (
-    AddRow,
     Counts,
     Kind,
     MarkSent,
@@ -18,7 +17,6 @@ from .records import (
 from .store import JournalStore
 
 __all__ = [
-    "AddRow",
     "Counts",
     "JournalStore",
     "Kind",

@@ -22,6 +22,7 @@ class Kind(StrEnum):
 class Row:
     """A claim of the batch.
 
+    To write one is to append it. Where the rows are not those of an input, it is the intent to send it too.
     `number` is its position, from 0 and without gaps; `line` the line of the input that it comes from.
     `body` is the claim as it is sent; None where it could not be encoded, or was purged.
     """
@@ -88,13 +89,6 @@ class Counts:
 
 
 @attrs.define
-class AddRow:
-    """Append a row that no input has, with the intent to send it; its number is the next one."""
-
-    row: Row
-
-
-@attrs.define
 class MarkSent:
     """Record the intent to send a row that is there."""
 
@@ -116,4 +110,4 @@ class SetOutcome:
     outcome: Outcome
 
 
-Operation = AddRow | MarkSent | MarkUnsent | SetOutcome
+Operation = Row | MarkSent | MarkUnsent | SetOutcome

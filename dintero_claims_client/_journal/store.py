@@ -34,7 +34,7 @@ from .encoding import (
 )
 from .files import check_wal, locate, prepare, require
 from .lock import hold, is_held
-from .records import AddRow, Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
+from .records import Counts, Kind, MarkSent, Operation, Outcome, Record, Reject, Row, SetOutcome
 from .statements import (
     ADD_OUTCOME,
     ADD_REJECT,
@@ -67,7 +67,7 @@ class JournalStore:
         facts = self._facts()
         try:
             self.journal_id = uuid.UUID(bytes=facts["journal_id"])
-            self._key = facts["digest_key"]
+            self._keyed_hash = blake2b(digest_size=_DIGEST_SIZE, key=facts["digest_key"])
         except KeyError as error:
             raise DamagedError(f"its {error.args[0]} is gone") from error
         (has_sent,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sent)").fetchone()
@@ -138,12 +138,12 @@ class JournalStore:
         unsent: list[Columns] = []
         outcomes: list[Columns] = []
         for operation in operations:
-            if isinstance(operation, AddRow):
-                rows.append(row_columns(operation.row))
+            if isinstance(operation, SetOutcome):
+                outcomes.append(outcome_columns(operation.number, operation.outcome))
+            elif isinstance(operation, Row):
+                rows.append(row_columns(operation))
             elif isinstance(operation, MarkSent):
                 sent.append(sent_columns(operation.number, under_way=True))
-            elif isinstance(operation, SetOutcome):
-                outcomes.append(outcome_columns(operation.number, operation.outcome))
             else:
                 unsent.append(sent_columns(operation.number, under_way=False))
         if not operations:
@@ -296,7 +296,10 @@ class JournalStore:
 
     def digest(self, body: bytes) -> bytes:
         """Return what tells this claim from others; with a key, since personal data can be guessed."""
-        return blake2b(body, digest_size=_DIGEST_SIZE, key=self._key).digest()
+        # Begun once, because the key takes as long as many a body.
+        hashed = self._keyed_hash.copy()
+        hashed.update(body)
+        return hashed.digest()
 
     def ref_for(self, number: int, claim: bytes) -> str:
         """Return the ref of a row without one: the same also when a record of having sent it was lost.

@@ -29,7 +29,7 @@ from dintero_claims_client import (
 )
 from dintero_claims_client._batch_run import BatchRun
 from dintero_claims_client._engines.aiohttp_engine import AiohttpEngine
-from dintero_claims_client._journal import AddRow, MarkSent, SetOutcome, files
+from dintero_claims_client._journal import MarkSent, Row, SetOutcome, files
 from dintero_claims_client._journal import store as store_module
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client.batch import Batch
@@ -131,7 +131,7 @@ def _patch_journal(at: Boundaries) -> None:
 def _written(operations: Any) -> str:
     if any(isinstance(one, SetOutcome) for one in operations):
         return "an outcome"
-    return "an intent" if any(isinstance(one, AddRow | MarkSent) for one in operations) else "nothing"
+    return "an intent" if any(isinstance(one, Row | MarkSent) for one in operations) else "nothing"
 
 
 def _patch_network(at: Boundaries) -> None:

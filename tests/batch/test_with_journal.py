@@ -26,7 +26,7 @@ from dintero_claims_client import (
     RetryPolicy,
     Unknown,
 )
-from dintero_claims_client._journal.records import AddRow, Kind, MarkSent, Row, SetOutcome
+from dintero_claims_client._journal.records import Kind, MarkSent, Row, SetOutcome
 from dintero_claims_client._journal.store import JournalStore
 
 
@@ -648,7 +648,7 @@ async def test_a_row_without_a_claim_is_never_left_open(
 
     monkeypatch.setattr(JournalStore, "write", follow)
     await _run(client, [make_request(discounts=[])], path)
-    assert groups == [[AddRow, SetOutcome]]
+    assert groups == [[Row, SetOutcome]]
     async with Journal.open(path) as journal:
         assert [one async for one in client.resume(journal)] == []
         assert (await journal.counts()).rejected == 1
@@ -710,10 +710,10 @@ async def test_what_waits_is_written_together(path, monkeypatch):
         batch = _Width(80)
         await journal.acquire(batch, "T12345678")
         groups.clear()
-        writes = [_write(journal, AddRow(_journal_row(number))) for number in range(9)]
+        writes = [_write(journal, _journal_row(number)) for number in range(9)]
         await journal.counts()
         assert (groups, [one.done() for one in writes]) == ([], [False] * 9)
-        await asyncio.gather(_write(journal, AddRow(_journal_row(9))), *writes)
+        await asyncio.gather(_write(journal, _journal_row(9)), *writes)
         assert groups == [10]
         batch.width = 7
         await _write(journal, MarkSent(3))
@@ -732,7 +732,7 @@ async def test_not_all_is_written_together(path, monkeypatch, width, sizes):
         await journal.acquire(_Width(width), "T12345678")
         groups.clear()
         for number in range(300):
-            journal.write([AddRow(_journal_row(number))], lambda error, number=number: written.append(number))
+            journal.write(lambda error, number=number: written.append(number), _journal_row(number))
         await _write(journal, MarkSent(299))
     assert (groups[: len(sizes) - 1], sum(groups)) == (sizes[:-1], 301)
     assert written == list(range(300))
@@ -743,7 +743,7 @@ async def test_closing_answers_all_that_waits(path):
     written = []
     async with Journal.open(path) as journal:
         for number in range(300):
-            journal.write([AddRow(_journal_row(number))], written.append)
+            journal.write(written.append, _journal_row(number))
     assert written == [None] * 300
     async with Journal.open(path) as journal:
         assert (await journal.counts()).rows == 300
@@ -756,7 +756,7 @@ async def test_a_closed_journal_answers_every_write(path):
     async with journal:
         pass
     for number in range(300):
-        journal.write([AddRow(_journal_row(number))], errors.append)
+        journal.write(errors.append, _journal_row(number))
     await asyncio.wait_for(journal._flush(), 10)
     assert {type(error) for error in errors} == {JournalError}
     assert len(errors) == 300
@@ -767,7 +767,7 @@ async def test_what_waits_is_written_after_a_moment(path, monkeypatch):
     monkeypatch.setattr("dintero_claims_client.journal.GATHERING_SECONDS", 0.001)
     async with Journal.open(path) as journal:
         await journal.acquire(_Width(80), "T12345678")
-        await _write(journal, AddRow(_journal_row(0)))
+        await _write(journal, _journal_row(0))
         await _write(journal, MarkSent(0))
         assert (await journal.counts()).in_flight == 1
 
@@ -775,7 +775,7 @@ async def test_what_waits_is_written_after_a_moment(path, monkeypatch):
 def _write(journal, operation):
     """Return what is done with the error, if any, when the journal has written this."""
     written = asyncio.get_running_loop().create_future()
-    journal.write([operation], written.set_result)
+    journal.write(written.set_result, operation)
     return written
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.journals import UNKNOWN, row
 
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, SetOutcome
+from dintero_claims_client._journal import JournalStore, MarkSent, SetOutcome
 
 from .test_doctor import checks, diagnosis
 
@@ -40,7 +40,7 @@ def journal(tmp_path):
     path = tmp_path / "the claims.journal"
     with closing(JournalStore.open(path)) as store:
         store.bind_account("T12345678")
-        store.write([AddRow(row(0)), MarkSent(0), AddRow(row(1)), MarkSent(1), AddRow(row(2))])
+        store.write([row(0), MarkSent(0), row(1), MarkSent(1), row(2)])
         store.write([SetOutcome(1, UNKNOWN)])
     return path
 

@@ -10,7 +10,7 @@ import pytest
 from support.journals import UNKNOWN, all_records, claimed, read, record_of, row, taken
 
 from dintero_claims_client import JournalError, JournalWriteError
-from dintero_claims_client._journal import AddRow, JournalStore, Kind, MarkSent, Outcome, Record, SetOutcome
+from dintero_claims_client._journal import JournalStore, Kind, MarkSent, Outcome, Record, SetOutcome
 
 GROUP = 7
 
@@ -20,13 +20,13 @@ import os, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from support.journals import row, taken
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, SetOutcome
+from dintero_claims_client._journal import JournalStore, MarkSent, SetOutcome
 size = int(sys.argv[3])
 store = JournalStore.open(Path(sys.argv[1]))
 group = store.next_number() // size
 while True:
     numbers = range(group * size, (group + 1) * size)
-    operations = [operation for n in numbers for operation in (AddRow(row(n)), MarkSent(n))]
+    operations = [operation for n in numbers for operation in (row(n), MarkSent(n))]
     store.write(operations + [SetOutcome(n - size, taken(n - size)) for n in numbers if group])
     group += 1
     os.write(1, b"%d\\n" % group)
@@ -40,10 +40,10 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from support.journals import UNKNOWN, row, taken
 from dintero_claims_client import JournalWriteError
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, MarkUnsent, SetOutcome
+from dintero_claims_client._journal import JournalStore, MarkSent, MarkUnsent, SetOutcome
 path, step, rows = Path(sys.argv[1]), sys.argv[3], 3000
 store = JournalStore.open(path)
-store.write([AddRow(row(n)) for n in range(rows)])
+store.write([row(n) for n in range(rows)])
 if step == "intent":
     store.write([MarkUnsent(n) for n in range(rows)])
 store.close()
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full(path, tests, step, end):
 
 def test_a_file_that_may_not_grow(store, path):
     """Where there is no room for a page more, each kind of write fails whole, and those after it too."""
-    store.write([AddRow(row(n)) for n in range(500)])
+    store.write([row(n) for n in range(500)])
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
     before = all_records(store)
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_grow(store, path):
     with pytest.raises(
         JournalWriteError, match=r"batch\.journal cannot be written: database or disk is full"
     ):
-        store.write([MarkSent(0), AddRow(row(500, body=b"x" * 50_000)), SetOutcome(1, large)])
+        store.write([MarkSent(0), row(500, body=b"x" * 50_000), SetOutcome(1, large)])
     for use in (
         lambda: store.write([MarkSent(0)]),
         lambda: store.bind_account("T12345678"),
@@ -153,7 +153,7 @@ def test_a_file_that_may_not_grow(store, path):
     store.close()
     with closing(JournalStore.open(path)) as again:
         assert all_records(again) == before
-        again.write([AddRow(row(500)), MarkSent(0), SetOutcome(0, UNKNOWN)])
+        again.write([row(500), MarkSent(0), SetOutcome(0, UNKNOWN)])
 
 
 def test_a_disk_that_is_full_from_the_start(path, tests):

@@ -8,7 +8,7 @@ import pytest
 from support.journals import UNKNOWN, all_records, claimed, execute, read, refused, row
 
 from dintero_claims_client import JournalError
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, Reject, SetOutcome, schema
+from dintero_claims_client._journal import JournalStore, MarkSent, Reject, SetOutcome, schema
 
 ROWS = 40
 LEAF = 13
@@ -101,7 +101,7 @@ def test_a_change_to_any_value_is_found(filled, change, where):
 def test_what_is_known_of_a_row_that_is_gone(path, change):
     """A mark or an outcome whose row is gone shows that a row was lost at the end."""
     with closing(JournalStore.open(path)) as store:
-        store.write([AddRow(row(0)), change])
+        store.write([row(0), change])
     execute(path, "DELETE FROM claim")
     with pytest.raises(JournalError, match="there is no row 0"):
         JournalStore.open(path)

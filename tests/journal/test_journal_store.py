@@ -7,7 +7,6 @@ from support.journals import UNKNOWN, all_records, claimed, record_of, refused, 
 
 from dintero_claims_client import JournalError
 from dintero_claims_client._journal import (
-    AddRow,
     Counts,
     JournalStore,
     Kind,
@@ -48,7 +47,7 @@ def test_what_is_written_is_there_after_reopening(store, path, reopen):
         row(4),
         row(5),
     ]
-    store.write([*map(AddRow, rows), MarkUnsent(1), MarkSent(0), MarkUnsent(3), MarkUnsent(0)])
+    store.write([*rows, MarkUnsent(1), MarkSent(0), MarkUnsent(3), MarkUnsent(0)])
     store.write([MarkSent(0)])
     store.write([SetOutcome(2, rejected), SetOutcome(4, recovered), SetOutcome(5, UNKNOWN)])
     expected = [
@@ -84,7 +83,7 @@ def test_a_new_journal_is_empty(store):
 
 def test_unsettled_are_those_without_a_final_outcome(store):
     """A row that is new, sent or unknown is unsettled; one that is taken, refused or rejected is not."""
-    store.write([AddRow(row(number)) for number in range(7)])
+    store.write([row(number) for number in range(7)])
     store.write([MarkSent(number) for number in range(1, 6)])
     store.write([SetOutcome(2, UNKNOWN), SetOutcome(3, taken(3)), SetOutcome(4, refused(4))])
     store.write([SetOutcome(6, Outcome(Kind.REJECTED, b"{}"))])
@@ -95,7 +94,7 @@ def test_unsettled_are_those_without_a_final_outcome(store):
 
 def test_an_unknown_outcome_is_settled(store):
     """A final outcome takes the place of an unknown one, also in the same write."""
-    store.write([AddRow(row(0)), MarkSent(0), SetOutcome(0, UNKNOWN)])
+    store.write([row(0), MarkSent(0), SetOutcome(0, UNKNOWN)])
     store.write([SetOutcome(0, UNKNOWN)])
     store.write([MarkSent(0), SetOutcome(0, UNKNOWN), SetOutcome(0, taken(0))])
     assert all_records(store) == [record_of(0)]
@@ -117,14 +116,14 @@ def test_a_final_outcome_stays(store, path, other, reopen):
     store.write(claimed(0))
     store.write([SetOutcome(0, taken(0))])
     with pytest.raises(JournalError, match="has another outcome"):
-        store.write([AddRow(row(1)), SetOutcome(0, other)])
+        store.write([row(1), SetOutcome(0, other)])
     assert all_records(store) == [record_of(0)]
     assert all_records(reopen(store, path)) == [record_of(0)]
 
 
 def test_what_has_its_outcome_is_not_sent_again(store):
     """A row with a final outcome cannot be marked as sent, so it cannot be claimed twice."""
-    store.write([*claimed(0), AddRow(row(1)), MarkSent(1), SetOutcome(1, UNKNOWN)])
+    store.write([*claimed(0), row(1), MarkSent(1), SetOutcome(1, UNKNOWN)])
     store.write([MarkSent(1)])
     with pytest.raises(JournalError, match="settled"):
         store.write([MarkSent(0)])
@@ -133,9 +132,9 @@ def test_what_has_its_outcome_is_not_sent_again(store):
 @pytest.mark.parametrize("first", [1, 3, -1])
 def test_rows_have_no_gaps(store, first):
     """A row whose number is not the next is refused, since a gap means that a row was lost."""
-    store.write([AddRow(row(0)), AddRow(row(1))])
+    store.write([row(0), row(1)])
     with pytest.raises(JournalError, match="the next is row 2"):
-        store.write([AddRow(row(first))])
+        store.write([row(first)])
     assert store.next_number() == 2
 
 
@@ -143,7 +142,7 @@ def test_rows_have_no_gaps(store, first):
 def test_nothing_is_known_of_a_row_that_is_not_there(store, operation):
     """Neither a mark nor an outcome can be about a row that the journal does not have."""
     with pytest.raises(JournalError, match="there is no row"):
-        store.write([AddRow(row(0)), operation])
+        store.write([row(0), operation])
     assert all_records(store) == []
 
 
@@ -166,7 +165,7 @@ def test_resuming_is_noticed(store, path, reopen):
     """A journal was used when there was an intent to send something before it was opened."""
     store = reopen(store, path)
     assert not store.was_used
-    store.write([AddRow(row(0))])
+    store.write([row(0)])
     assert not store.was_used
     store = reopen(store, path)
     assert store.was_used
@@ -193,7 +192,7 @@ def test_rows_of_an_input_are_all_there(store):
     store.begin_input({"file": "claims.csv"})
     store.finish_input({}, conflicting=lambda _: b"{}")
     with pytest.raises(JournalError, match="its rows are those of its input"):
-        store.write([AddRow(row(0))])
+        store.write([row(0)])
 
 
 def test_one_account(store, path, reopen):
@@ -250,9 +249,7 @@ def test_an_outcome_of_no_kind():
 def test_requeued_rows_are_pending(store, path, reopen):
     """A refused row is pending again with its ref and body, and is not known as one that was sent."""
     store.write([operation for number in range(3) for operation in claimed(number)[:2]])
-    store.write(
-        [AddRow(row(3)), SetOutcome(0, taken(0)), SetOutcome(1, refused(1)), SetOutcome(3, refused(3))]
-    )
+    store.write([row(3), SetOutcome(0, taken(0)), SetOutcome(1, refused(1)), SetOutcome(3, refused(3))])
     assert store.requeue_refused() == (2, 0)
     store = reopen(store, path)
     assert [record.row.number for record in store.unsettled(0, 10)] == [1, 2, 3]
@@ -321,6 +318,6 @@ def test_a_closed_journal_says_so(store):
 def test_no_error_shows_what_a_row_holds(store):
     """What is refused is told by the row's number, not by its contents."""
     with pytest.raises(JournalError) as caught:
-        store.write([AddRow(row(9, ref="personal", body=b"personal"))])
+        store.write([row(9, ref="personal", body=b"personal")])
     assert "personal" not in str(caught.value)
     assert "person" not in repr(record_of(0))

@@ -9,7 +9,7 @@ import pytest
 from support.journals import all_records, claimed, crashed, read, record_of, row, taken
 
 from dintero_claims_client import JournalError
-from dintero_claims_client._journal import AddRow, JournalStore, MarkSent, SetOutcome, files, wal
+from dintero_claims_client._journal import JournalStore, MarkSent, SetOutcome, files, wal
 
 TRANSACTIONS = 8
 HEADER, FRAME_HEADER, PAGE = 32, 24, 4096
@@ -255,7 +255,7 @@ def test_after_a_crash_the_log_begins_anew(path, log):
     with closing(JournalStore.open(crash)) as store:
         assert files.wal_path(crash).stat().st_size == 0
         assert len(all_records(store)) == TRANSACTIONS - 1
-        store.write([AddRow(row(TRANSACTIONS - 1)), MarkSent(TRANSACTIONS - 1)])
+        store.write([row(TRANSACTIONS - 1), MarkSent(TRANSACTIONS - 1)])
         again = Log(files.wal_path(crash).read_bytes())
         assert again.end == len(again.data)
 

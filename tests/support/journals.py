@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dintero_claims_client._journal import (
-    AddRow,
     JournalStore,
     Kind,
     MarkSent,
@@ -49,7 +48,7 @@ UNKNOWN = Outcome(Kind.UNKNOWN, b'{"status":500}')
 
 def claimed(number: int) -> list[Operation]:
     """Return all that is written of a claim that is taken."""
-    return [AddRow(row(number)), MarkSent(number), SetOutcome(number, taken(number))]
+    return [row(number), MarkSent(number), SetOutcome(number, taken(number))]
 
 
 def record_of(number: int) -> Record:

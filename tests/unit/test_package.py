@@ -75,9 +75,9 @@ ALLOWED = {
     },
     "client": {
         "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
-        "_harmless", "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota", "_reconcile",
-        "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "batch", "errors", "events",
-        "health", "journal", "settings",
+        "_harmless", "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota",
+        "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "batch",
+        "errors", "events", "health", "journal", "settings",
     },
     "": {
         "_generated", "_retry", "_version", "batch", "client", "errors", "health", "journal", "models",
