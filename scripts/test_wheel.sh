@@ -27,7 +27,7 @@ for python in "${pythons[@]}"; do
     rm -rf "$venv" "$folder/elsewhere"
     "$python" -m venv --without-pip "$venv"
     python3 -m pip --disable-pip-version-check --python "$venv/bin/python" install -qq --no-warn-script-location \
-        --require-hashes -r constraints.txt
+        --no-deps --require-hashes -r constraints.txt
     python3 -m pip --disable-pip-version-check --python "$venv/bin/python" install -qq --no-warn-script-location \
         --no-deps --no-index "$folder"/*.whl
     # The tests look at the sources of everything but the package, which they find where it is installed.
