@@ -19,12 +19,19 @@ from ._reconcile import Earlier, Found, Recovered, find_by_ref, is_ours, settle
 from ._retry import Ambiguous, Done, Ended, Failure, NotSent, RetryPolicy, run_attempts
 from ._waiting import Gathering
 from ._watch import Watch
-from .errors import ClaimsError, NoAnswerError, NotSentError, OutcomeUnknownError
+from .errors import ClaimsError, ConfigurationError, NoAnswerError, NotSentError, OutcomeUnknownError
 from .events import Ending, Operation
 
 T = TypeVar("T")
 
 IfExists = Literal["raise", "return"]
+
+
+def check_if_exists(if_exists: object) -> None:
+    """Raise `ConfigurationError` if this is none of the two."""
+    if if_exists not in ("raise", "return"):
+        raise ConfigurationError('if_exists: must be "raise" or "return"')
+
 
 _LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
 """What a call in doubt keeps of its time for looking its claim up: this share, at most so many seconds."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import ssl
 import sys
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from platform import python_implementation, python_version
 from random import random
 from types import TracebackType
@@ -18,9 +17,7 @@ from weakref import WeakSet
 
 import attrs
 
-from ._batch_rows import BatchRows, Requests
-from ._batch_run import BatchRun, BatchSettings
-from ._calls import Calls, IfExists, NotTaken
+from ._calls import Calls, IfExists, NotTaken, check_if_exists
 from ._engines import is_async_client, make_engine
 from ._engines.base import AsyncHttpClient, Engine
 from ._generated.models.claim import Claim
@@ -38,10 +35,8 @@ from ._tokens import TokenEndpoint, TokenSource
 from ._validation import check_text_argument
 from ._version import __version__
 from ._waiting import Sleeper
-from .batch import Batch
 from .errors import ClaimsError, ClientStateError, ConfigurationError, NoAnswerError, NotSentError
 from .events import EventHook
-from .health import ClientHealth, ClientStats, State
 from .journal import Journal
 from .settings import (
     DEFAULT_BASE_URL,
@@ -53,7 +48,11 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
+    from ._batch_run import BatchRun
+    from ._batch_start import MakeRows
     from ._otel import Telemetry
+    from .batch import Batch
+    from .health import ClientHealth, ClientStats, State
 
 _DEFAULT_RETRY = RetryPolicy()
 
@@ -256,6 +255,8 @@ class ClaimsClient:
 
     def stats(self) -> ClientStats:
         """Return what the client has done so far."""
+        from .health import ClientStats
+
         opened = self._opened
         if opened is None:
             return ClientStats(retries_left=int(CAPACITY))
@@ -281,6 +282,8 @@ class ClaimsClient:
         token was refused for good, and when requests have failed for as long as a call may take without one
         answer between them, the last of them within the last minute: older failures say nothing of now.
         """
+        from .health import ClientHealth
+
         opened = self._opened
         if opened is None:
             return ClientHealth(
@@ -332,7 +335,7 @@ class ClaimsClient:
         """
         try:
             opened = self._open()
-            _check_if_exists(if_exists)
+            check_if_exists(if_exists)
             deadline = self._deadline(opened, timeout)
             mint = _mint_ref if self._settings.generate_refs else None
             claim = opened.operations.prepare_claim(request, mint=mint)
@@ -386,17 +389,11 @@ class ClaimsClient:
         the journal.
         """
         opened = self._open()
+        # Only here and below, because who claims no batch needs nothing of it.
+        from ._batch_start import rows_of_requests
+
         mint = _mint_ref if self._settings.generate_refs else None
-
-        async def rows(run: BatchRun) -> BatchRows:
-            if journal is None:
-                return Requests(requests, opened.operations, mint=mint)
-            # Only here, because who has no journal needs no SQLite.
-            from ._journal_rows import JournaledRequests
-
-            await journal.acquire(run, self._settings.account_id, for_requests=True)
-            return JournaledRequests(requests, opened.operations, journal)
-
+        rows = rows_of_requests(requests, journal, opened.operations, self._settings.account_id, mint=mint)
         return self._batch(
             opened, rows, journal, concurrency, rate, timeout, patience, if_exists, ordered=ordered
         )
@@ -416,14 +413,9 @@ class ClaimsClient:
         This needs no source, because a journal holds its rows.
         """
         opened = self._open()
+        from ._batch_start import rows_of_journal
 
-        async def rows(run: BatchRun) -> BatchRows:
-            # As above.
-            from ._journal_rows import JournalRows
-
-            await journal.acquire(run, self._settings.account_id)
-            return JournalRows(journal, opened.operations)
-
+        rows = rows_of_journal(journal, opened.operations, self._settings.account_id)
         return self._batch(
             opened, rows, journal, concurrency, rate, timeout, patience, if_exists, ordered=False
         )
@@ -431,7 +423,7 @@ class ClaimsClient:
     def _batch(
         self,
         opened: _Opened,
-        make_rows: Callable[[BatchRun], Awaitable[BatchRows]],
+        make_rows: MakeRows,
         journal: Journal | None,
         concurrency: int | None,
         rate: float | None,
@@ -441,28 +433,19 @@ class ClaimsClient:
         *,
         ordered: bool,
     ) -> Batch:
-        if if_exists is None:
-            if_exists = "raise" if journal is None else "return"
-        _check_if_exists(if_exists)
-        if rate is not None and (isinstance(rate, bool) or not 0 < rate < math.inf):
-            raise ConfigurationError("rate: must be a number of claims per second above 0")
-        settings = BatchSettings(
-            concurrency=self._settings.max_connections
-            if concurrency is None
-            else check_count("concurrency", concurrency),
+        from ._batch_start import start
+        from .batch import Batch
+
+        run = start(
+            make_rows,
+            journal,
+            opened.calls,
+            concurrency=self._settings.max_connections if concurrency is None else concurrency,
             rate=rate,
             ordered=ordered,
-            timeout=self._settings.timeout if timeout is None else check_seconds("timeout", timeout),
-            patience=check_seconds("patience", patience),
+            timeout=self._settings.timeout if timeout is None else timeout,
+            patience=patience,
             if_exists=if_exists,
-            # A journal knows what it has sent.
-            may_exist=journal is None and if_exists == "return",
-        )
-        run = BatchRun(
-            make_rows,
-            _nothing_to_release if journal is None else journal.release,
-            settings,
-            opened.calls,
             is_closed=lambda: self._closed,
         )
         self._batches.add(run)
@@ -611,15 +594,6 @@ def _telemetry() -> Telemetry | None:
     from ._otel import make_telemetry
 
     return make_telemetry()
-
-
-def _check_if_exists(if_exists: object) -> None:
-    if if_exists not in ("raise", "return"):
-        raise ConfigurationError('if_exists: must be "raise" or "return"')
-
-
-def _nothing_to_release(_run: object) -> None:
-    """There is no journal."""
 
 
 def _mint_ref(_claim: object) -> str:

@@ -66,6 +66,10 @@ ALLOWED = {
         "outcomes",
     },
     "batch": {"_batch_run", "errors", "outcomes"},
+    "_batch_start": {
+        "_batch_rows", "_batch_run", "_calls", "_generated", "_journal_rows", "_operations", "_retry",
+        "errors", "journal",
+    },
     "_batch_run": {
         "attrs", "_adaptive", "_batch_rows", "_calls", "_generated", "_operations", "_rate", "_reconcile",
         "_search", "_slots", "errors", "outcomes",
@@ -74,10 +78,10 @@ ALLOWED = {
         "attrs", "_engines.base", "_generated", "_retry", "_secrets", "_version", "errors", "events",
     },
     "client": {
-        "attrs", "_batch_rows", "_batch_run", "_calls", "_engines", "_engines.base", "_generated",
-        "_harmless", "_journal_rows", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota",
-        "_reconcile", "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "batch",
-        "errors", "events", "health", "journal", "settings",
+        "attrs", "_batch_run", "_batch_start", "_calls", "_engines", "_engines.base", "_generated",
+        "_harmless", "_limiter", "_observing", "_operations", "_otel", "_pages", "_quota", "_reconcile",
+        "_retry", "_secrets", "_tokens", "_validation", "_version", "_waiting", "batch", "errors", "events",
+        "health", "journal", "settings",
     },
     "": {
         "_generated", "_retry", "_version", "batch", "client", "errors", "health", "journal", "models",
