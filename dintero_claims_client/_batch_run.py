@@ -134,14 +134,17 @@ class BatchRun:
         return self.window.window
 
     def stop(self) -> None:
-        """Take no more rows, and give up those that wait for the server to come back."""
+        """Take no more rows, and give up those that wait for the server to come back.
+
+        What became of the others is found out, for as long as one call may take.
+        """
         if self._stopping.is_set():
             # What a source does when it is cancelled is not to be cancelled too.
             return
         self._source_is_over = True
         self._stopping.set()
         self.slots.stop()
-        self.search.stop()
+        self.search.stop(self._calls.clock() + self._settings.timeout)
         if (
             self._feeder is not None
             and self._source_is_awaited
@@ -155,9 +158,7 @@ class BatchRun:
         if self._source_is_over:
             self.stop()
         else:
-            self._fail(
-                ClientStateError("the client was drained during the batch, before the end of its rows")
-            )
+            self._fail(ClientStateError("the client was drained during the batch, which may have more rows"))
 
     async def abort(self) -> None:
         """Stop at once, while somebody goes through the outcomes; return when that is over."""

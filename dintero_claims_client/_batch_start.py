@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ._batch_rows import BatchRows, Requests
 from ._batch_run import BatchRun, BatchSettings
@@ -68,6 +68,11 @@ def start(
     is_closed: Callable[[], bool],
 ) -> BatchRun:
     """Return a batch that begins when somebody goes through it; raises `ConfigurationError`."""
+    if journal is not None and not isinstance(cast("object", journal), Journal):
+        raise ConfigurationError(
+            f"journal: must be a Journal; got {type(journal).__name__}: "
+            "use `async with Journal.open(path) as journal`"
+        )
     if if_exists is None:
         if_exists = "raise" if journal is None else "return"
     check_if_exists(if_exists)

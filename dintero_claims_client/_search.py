@@ -34,6 +34,7 @@ class ListSearch:
         self._wanted: _Wanted = []
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._until: asyncio.TimerHandle | None = None
 
     async def find_readable(self, claim: ClaimToSend, deadline: float) -> Found:
         """Look for a claim that can be read; else as `find_until`."""
@@ -58,14 +59,20 @@ class ListSearch:
         except TimeoutError:
             return NotSentError("the claim could not be looked up in time")
 
-    def stop(self) -> None:
-        """Look no further than one call does; a list may be without end."""
+    def stop(self, at: float) -> None:
+        """Look until then, and no longer: a list may be without end. A reading of the loop's clock."""
+        if self._until is None:
+            self._until = asyncio.get_running_loop().call_at(at, self._stop)
+
+    def _stop(self) -> None:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
 
     async def aclose(self) -> None:
         """Stop looking; whoever waits must have been cancelled."""
+        if self._until is not None:
+            self._until.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -73,6 +73,14 @@ class TokenFailure:
     make_error: Callable[[], ClaimsError] | None = None
 
 
+@attrs.frozen
+class Refusal:
+    """Why the last fetch was refused for good, and when, on the source's clock."""
+
+    reason: str
+    at: float
+
+
 _REFUSED = "the token endpoint refused the client's credentials"
 _TOKEN_REFUSALS = {400: _REFUSED, 401: _REFUSED, 403: _REFUSED}
 
@@ -200,6 +208,7 @@ class TokenSource:
         self._task: asyncio.Task[Token | TokenFailure] | None = None
         self._failure: TokenFailure | None = None
         self._failures = 0
+        self._failed_at = float("-inf")
         self._next_fetch = float("-inf")
         self._pause: asyncio.Future[None] | None = None
         self._closed = False
@@ -212,10 +221,10 @@ class TokenSource:
         return seconds if seconds > 0 else None
 
     @property
-    def refusal(self) -> str | None:
+    def refusal(self) -> Refusal | None:
         """Why there will be no token, where the last fetch was told so."""
         failure = self._failure
-        return failure.reason if failure is not None and failure.final else None
+        return Refusal(failure.reason, self._failed_at) if failure is not None and failure.final else None
 
     def at_hand(self) -> Token | None:
         """Return a token that is good and needs no successor yet, if there is one."""
@@ -318,8 +327,8 @@ class TokenSource:
                 # The call that asked is told all of the server's wish; others try again before next year.
                 pause = max(own, min(result.retry_after or 0.0, _LONGEST_PAUSE))
             self._failures += 1
-            self._failure = result
-            self._next_fetch = self._clock() + pause
+            self._failure, self._failed_at = result, self._clock()
+            self._next_fetch = self._failed_at + pause
             return attrs.evolve(result, retry_after=max(pause, result.retry_after or 0.0))
         self._failures, self._failure = 0, None
         self._next_fetch = began + MIN_INTERVAL

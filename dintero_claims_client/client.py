@@ -211,15 +211,16 @@ class ClaimsClient:
 
         For a shutdown in order, before `aclose()`: new calls raise `ClientStateError` from here on, and
         batches take no more rows: they give the outcomes of those under way, and raise `ClientStateError`
-        where there were more. Returns whether all have ended; those that have not go on until `aclose()`. A
-        second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
+        where their source was not at its end. A batch has ended when somebody has gone through it, or left
+        it by `async with` or `aclose()`; so not to be awaited inside of its loop. Returns whether all have
+        ended; those that have not go on until the client's `aclose()`. A second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
         `ClientStateError` on another event loop.
         """
         check_seconds("timeout", timeout)
+        opened = None if self._opened is None else self._check_place(self._opened)
         self._draining = True
-        if self._opened is None:
+        if opened is None:
             return True
-        opened = self._check_place(self._opened)
         batches = list(self._batches)
         for batch in batches:
             batch.drain()
@@ -280,7 +281,8 @@ class ClaimsClient:
 
         For the health check of an application. It is not ok when it is closed or draining, when the last
         token was refused for good, and when requests have failed for as long as a call may take without one
-        answer between them, the last of them within the last minute: older failures say nothing of now.
+        good answer between them. That counts for a minute: older failures say nothing of now, and who makes
+        no call meanwhile would never find out that all is well again.
         """
         from .health import ClientHealth
 
@@ -291,12 +293,13 @@ class ClaimsClient:
             )
         now, operations = opened.loop.time(), opened.operations
         problems: list[str] = []
-        if opened.tokens.refusal is not None:
-            problems.append(opened.tokens.refusal)
+        refusal = opened.tokens.refusal
+        if refusal is not None and now - refusal.at < _NEWS:
+            problems.append(refusal.reason)
         since, last = operations.failing_since, operations.failed_at
         failing = 0.0 if since is None else last - since
         if failing >= self._settings.timeout and now - last < _NEWS:
-            problems.append(f"no request was answered for {failing:.0f} s")
+            problems.append(f"all requests failed for {failing:.0f} s")
         return ClientHealth(
             ok=self._state == "open" and not problems,
             state=self._state,
@@ -582,7 +585,7 @@ class ClaimsClient:
         """Return the error, or the reason behind it: the client was closed under the call."""
         if self._closed and isinstance(error, NotSentError | NoAnswerError):
             return ClientStateError(
-                "the client was closed during the call; nothing was claimed", ref=error.ref
+                "the client was closed during the call, which has claimed nothing", ref=error.ref
             )
         return error
 

@@ -426,6 +426,28 @@ async def test_stopping_in_order(server, make_client, make_rows):
     assert len(server.claims) == 5
 
 
+@pytest.mark.parametrize("how", ["stop", "drain"])
+async def test_a_row_in_doubt_is_found_out_after_stopping(server, make_client, make_rows, how):
+    """A row whose answer is lost while the batch is stopped, or its client drained, is looked up all the same."""
+    client = await make_client()
+    rows = list(make_rows(1))
+    batch = client.claim_many(rows)
+    drained = []
+    lost = server.commit_then(RESET)
+
+    def stopping(incoming):
+        if how == "stop":
+            batch.stop()
+        else:
+            drained.append(asyncio.create_task(client.drain(10)))
+        return lost(incoming)
+
+    server.on_claim.append(stopping)
+    outcomes = [outcome async for outcome in batch]
+    assert [(type(one), one.recovered) for one in outcomes] == [(Claimed, True)]
+    assert [await one for one in drained] == [True] * (how == "drain")
+
+
 async def test_stopping_while_the_source_has_nothing(server, make_client, make_rows):
     """`stop` does not wait for a source that gives no row."""
     client = await make_client()
@@ -631,7 +653,7 @@ async def test_patience_is_not_spent_while_nobody_asks(server, make_client, make
 
 @pytest.mark.usefixtures("_short_pauses")
 async def test_a_list_without_end_does_not_hold_up_stopping(server, make_client, make_rows, monkeypatch):
-    """A look through a list that never ends is given up when the batch is stopped."""
+    """A look through a list that never ends is given up soon after the batch is stopped."""
     client = await make_client(timeout=0.2)
     server.on_claim.append(server.commit_then(RESET))
     pages = 0
@@ -888,6 +910,7 @@ async def test_a_batch_on_a_closed_client(make_client):
         ("timeout", 0.0),
         ("patience", -1.0),
         ("if_exists", "ignore"),
+        ("journal", "claims.journal"),
     ],
 )
 async def test_a_setting_that_cannot_be(make_client, setting, value):

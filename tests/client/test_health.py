@@ -86,7 +86,7 @@ async def test_a_server_that_is_gone(server, make_client, make_request):
             await client.claim(make_request("order-2"))
     health = client.health()
     assert health.answered_ago >= 0.2
-    assert health.problems == ("no request was answered for 0 s",)
+    assert health.problems == ("all requests failed for 0 s",)
     server.on_claim.clear()
     await client.claim(make_request("order-4"), timeout=5)
     assert client.health().ok
@@ -99,7 +99,7 @@ async def test_a_token_endpoint_that_is_gone(server, make_client, make_request):
     while client.health().ok:
         with pytest.raises(APIStatusError):
             await client.claim(make_request())
-    assert client.health().problems == ("no request was answered for 0 s",)
+    assert client.health().problems == ("all requests failed for 0 s",)
     assert client.stats().claim_requests == 0
 
 
@@ -110,6 +110,18 @@ async def test_what_is_long_ago_is_no_problem(server, make_client, make_request)
     operations, now = client._opened.operations, asyncio.get_running_loop().time()
     for since, last, ok in ((31, 2, True), (32, 2, False), (90, 61, True), (91, 59, False)):
         operations.failing_since, operations.failed_at = now - since, now - last
+        assert client.health().ok is ok
+
+
+async def test_a_refusal_of_long_ago_is_no_problem(server, make_client, make_request):
+    """Who was taken out of service because of a refused token makes no call, and is well after a minute."""
+    client = await make_client()
+    server.on_token.append(error_answer(403))
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    tokens = client._opened.tokens
+    for ago, ok in ((59, False), (61, True)):
+        tokens._failed_at = asyncio.get_running_loop().time() - ago
         assert client.health().ok is ok
 
 
@@ -247,6 +259,16 @@ async def test_draining_waits_for_no_batch_that_nobody_began(server, make_client
     batch = client.claim_many([make_request()])
     assert await client.drain(10)
     await batch.aclose()
+
+
+async def test_draining_elsewhere_leaves_the_client_as_it_is(server, make_client, make_request):
+    """Draining from another event loop is refused, and the client takes calls as before."""
+    client = await make_client()
+    await client.claim(make_request("order-1"))
+    with pytest.raises(ClientStateError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, client.drain(1))
+    await client.claim(make_request("order-2"))
+    assert client.health().state == "open"
 
 
 async def test_draining_a_client_that_was_not_used():
