@@ -213,8 +213,8 @@ class ClaimsClient:
         batches take no more rows: they give the outcomes of those under way, and raise `ClientStateError`
         where their source was not at its end. A batch has ended when somebody has gone through it, or left
         it by `async with` or `aclose()`; so not to be awaited inside of its loop. Returns whether all have
-        ended; those that have not go on until the client's `aclose()`. A second call waits again. Raises `ConfigurationError` for a timeout that is not above 0, and
-        `ClientStateError` on another event loop.
+        ended; those that have not go on until the client's `aclose()`. A second call waits again. Raises
+        `ConfigurationError` for a timeout that is not above 0, and `ClientStateError` on another event loop.
         """
         check_seconds("timeout", timeout)
         opened = None if self._opened is None else self._check_place(self._opened)

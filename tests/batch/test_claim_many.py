@@ -428,7 +428,7 @@ async def test_stopping_in_order(server, make_client, make_rows):
 
 @pytest.mark.parametrize("how", ["stop", "drain"])
 async def test_a_row_in_doubt_is_found_out_after_stopping(server, make_client, make_rows, how):
-    """A row whose answer is lost while the batch is stopped, or its client drained, is looked up all the same."""
+    """A row whose answer is lost while the batch is stopped, or its client drained, is looked up."""
     client = await make_client()
     rows = list(make_rows(1))
     batch = client.claim_many(rows)
