@@ -68,6 +68,8 @@ class ListSearch:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
+        # Here, because a task that is cancelled before it begins does not come to its `finally`.
+        _answer(self._wanted, _not_looked)
 
     async def aclose(self) -> None:
         """Stop looking; whoever waits must have been cancelled."""

@@ -226,7 +226,7 @@ class Journal:
         """Write what waits, now or when more has come."""
         loop = asyncio.get_running_loop()
         self._enough = -(-self._width // _GATHERED_SHARE) if self._writes_wait else 0
-        if len(self._waiting[0].written) >= self._enough:
+        if len(self._waiting) > 1 or len(self._waiting[0].written) >= self._enough:
             self._is_writing = True
             # Not at once, so that all that is ready at this moment is one write.
             loop.call_soon(self._write_group)

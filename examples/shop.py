@@ -102,15 +102,20 @@ def answer_to(error: ClaimsError) -> Answer:
         case AuthenticationError() | PermissionDeniedError() | ConfigurationError():
             # Nothing that a shopper can do; whoever runs the shop must hear of it.
             _log.error("no discounts can be claimed: %s", error)
-            return Answer(500, {"order": error.ref, "status": "not_taken"})
+            return _not_now(500, error, {})
         case NotSentError() | RateLimitedError() | ServerError() | NoAnswerError():
-            # Nothing was claimed, and it can be tried again. A 429 is the shop's limit, not the shopper's.
-            return Answer(503, {"order": error.ref, "status": "not_taken"}, _come_back(error))
+            # It can be tried again. A 429 is the shop's limit, not the shopper's.
+            return _not_now(503, error, _come_back(error))
         case APIStatusError():
             return Answer(422, {"order": error.ref, "status": "refused", "reason": error.message})
         case _:
             # The client is closing: the next process takes the order.
-            return Answer(503, {"order": error.ref, "status": "not_taken"}, _come_back(error))
+            return _not_now(503, error, _come_back(error))
+
+
+def _not_now(status: int, error: ClaimsError, headers: dict[str, str]) -> Answer:
+    """Tell that this click has claimed nothing, which says nothing of the order: an earlier one may have."""
+    return Answer(status, {"order": error.ref, "status": "not_now"}, headers)
 
 
 def health(claims: ClaimsClient) -> Answer:

@@ -42,7 +42,7 @@ _REJECTS = "SELECT * FROM reject WHERE line >= ? ORDER BY line LIMIT ?"
 
 
 def forget_refusals(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Make refused rows pending, though known as sent; return how many, and how many have no body to send."""
+    """Make refused rows pending; return how many, and how many have no body to send."""
     requeued = left = 0
     for batch in _batches(connection, _REFUSED):
         numbers = [number for number, has_no_body in batch if not has_no_body]

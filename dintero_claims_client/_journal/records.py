@@ -48,7 +48,7 @@ class Outcome:
 class Record:
     """A row and what became of it: of the earlier row, where it repeats one.
 
-    `sent` where it may have been sent, or has its outcome.
+    `sent` where it may have been sent; it says nothing where there is a final outcome.
     """
 
     row: Row
@@ -73,8 +73,8 @@ class Reject:
 class Counts:
     """How far the batch is. A row that repeats another counts in `rows` and `duplicates` only.
 
-    `in_flight` are those that were sent and have no outcome; a refused one that waits to be sent again
-    counts as `pending`. `rejects` are lines, and no rows.
+    `in_flight` are those that may have been sent and have no outcome; a refused one that waits to be sent
+    again counts as `pending`. `rejects` are lines, and no rows.
     """
 
     rows: int

@@ -41,12 +41,15 @@ WHERE outcome.kind = 'unknown' OR (
 """
 """Changes nothing where there is another final one."""
 
-RECORDS = """
-SELECT c.number, c.ref, c.minted, c.digest, c.body, c.line, c.crc, s.*, r.*, o.*
+IS_ANY_BEGUN = "NOT EXISTS (SELECT 1 FROM fact WHERE key = 'input')"
+"""Whether a row without a mark may have been sent: of an input they are there before that."""
+
+RECORDS = f"""
+SELECT c.number, c.ref, c.minted, c.digest, c.body, c.line, c.crc, s.*, r.*, o.*, {IS_ANY_BEGUN}
 FROM claim AS c
 LEFT JOIN sent AS s ON s.number = c.number
 LEFT JOIN repetition AS r ON r.number = c.number
 LEFT JOIN outcome AS o ON o.number = coalesce(r.original, c.number)
-"""
+"""  # noqa: S608 - our own words
 
 IS_UNSETTLED = "r.number IS NULL AND (o.number IS NULL OR o.kind = 'unknown')"

@@ -41,6 +41,7 @@ from .statements import (
     ADD_ROW,
     ADD_SENT,
     COUNT_MARKS,
+    IS_ANY_BEGUN,
     IS_UNSETTLED,
     RECORDS,
     UNMARK_SENT,
@@ -359,7 +360,8 @@ class JournalStore:
         marked, unmarked = (
             self._connection.execute(COUNT_MARKS, (under_way,)).fetchone()[0] for under_way in (1, 0)
         )
-        in_flight = still_open - unmarked if self._are_rows_begun() else marked
+        (is_any_begun,) = self._connection.execute(f"SELECT {IS_ANY_BEGUN}").fetchone()
+        in_flight = still_open - unmarked if is_any_begun else marked
         return Counts(
             rows=rows,
             pending=still_open - in_flight,
@@ -373,14 +375,8 @@ class JournalStore:
         )
 
     def _records(self, statement: str, *parameters: int) -> list[Record]:
-        are_begun = self._are_rows_begun()
         with explained(self._path):
-            found = self._connection.execute(statement, parameters)
-            return [_read_record(columns, is_begun=are_begun) for columns in found]
-
-    def _are_rows_begun(self) -> bool:
-        """Say whether a row without a mark may have been sent; of an input they are there before that."""
-        return "input" not in self._facts()
+            return [_read_record(columns) for columns in self._connection.execute(statement, parameters)]
 
     def _facts(self) -> dict[str, bytes]:
         with explained(self._path):
@@ -414,12 +410,12 @@ def _read_facts(connection: sqlite3.Connection) -> dict[str, bytes]:
     return dict(read_fact(columns) for columns in connection.execute("SELECT * FROM fact"))
 
 
-def _read_record(columns: Columns, *, is_begun: bool) -> Record:
+def _read_record(columns: Columns) -> Record:
     row = read_row(columns[:7])
-    sent, repetition, outcome = columns[7:10], columns[10:13], columns[13:]
+    sent, repetition, outcome, is_any_begun = columns[7:10], columns[10:13], columns[13:-1], columns[-1]
     if sent[0] is not None:
         check_sent(sent)
     if repetition[0] is not None:
         check_repetition(repetition)
     known: Outcome | None = None if outcome[0] is None else read_outcome(outcome)
-    return Record(row, is_begun if sent[0] is None else bool(sent[1]), known, repetition[1])
+    return Record(row, bool(is_any_begun if sent[0] is None else sent[1]), known, repetition[1])

@@ -319,7 +319,10 @@ async def scene(
 
 
 class RandomKills:
-    """Batches of a seed, whose processes are killed at random until so many kills have happened."""
+    """Batches of a seed, whose processes are killed at random until so many kills have happened.
+
+    In turns those of the command, whose journals have an input, and those of a program that uses the library.
+    """
 
     def __init__(self, folder: Path, count: int, rows: int, seed: int, fault_rate: float) -> None:
         self.report = Report()
@@ -354,7 +357,8 @@ class RandomKills:
             throttling=0.02,
         )
         async with scene(self._folder, claims, children, faults) as batch:
-            while (ended := await self._run_once(batch, children)).code is None:
+            run_once = self._run_once if (self._seed + number) % 2 == 0 else self._run_program_once
+            while (ended := await run_once(batch, children)).code is None:
                 report.kills += 1
                 _watch(f"{report.kills:,} kills, {len(batch.server.ledger.claims):,} claims")
             assert ended.code in (0, 1), ended.err
@@ -370,19 +374,32 @@ class RandomKills:
             report.compare(claims, await batch.exported(), batch.server)
         report.batches += 1
 
-    async def _run_once(self, batch: Scene, children: Children) -> Ended:
+    def _kill_at_random(self, batch: Scene, children: Children) -> Json:
+        """Prepare the next kill, if there is to be one; return the options that it takes."""
         chance, plan = self._chance, batch.server.plan
         assert isinstance(plan, Watched)
-        begun = batch.journal.exists()
-        arguments = ["resume", batch.journal] if begun and chance.random() < 0.7 else ["run", batch.input]
-        options: Json = {}
         plan.countdown = None
         if self.report.kills >= self._count:
-            pass
-        elif chance.random() < 0.2:
-            options["kill_at"] = chance.randrange(60)
-        else:
-            plan.countdown, plan.strike = chance.randrange(1, self._most), children.kill
+            return {}
+        if chance.random() < 0.2:
+            return {"kill_at": chance.randrange(60)}
+        plan.countdown, plan.strike = chance.randrange(1, self._most), children.kill
+        return {}
+
+    async def _run_program_once(self, batch: Scene, children: Children) -> Ended:
+        options = self._kill_at_random(batch, children)
+        if batch.journal.exists() and self._chance.random() < 0.3:
+            # Which claims what the journal has; the rest is still with the program.
+            ended = await batch.run("batch", "resume", batch.journal, **options)
+            if ended.code is None:
+                return ended
+        return await batch.run("claim_many", batch.input, batch.journal, 60, **options)
+
+    async def _run_once(self, batch: Scene, children: Children) -> Ended:
+        begun = batch.journal.exists()
+        to_resume = begun and self._chance.random() < 0.7
+        arguments = ["resume", batch.journal] if to_resume else ["run", batch.input]
+        options = self._kill_at_random(batch, children)
         ended = await batch.run("batch", *arguments, **options)
         if ended.code == 2 and not batch.server.claim_requests:
             # Killed before there was anything to resume.

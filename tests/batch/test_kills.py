@@ -398,13 +398,14 @@ SEED = 5
 
 
 @pytest.mark.timeout(300)
-async def test_kills_at_random(tmp_path):
-    """With 15 kills, and faults, none of 5,000 rows is lost, doubled, misattributed, refused or unknown."""
-    report = await run_random_kills(15, 5000, SEED, 0.1)
+@pytest.mark.parametrize("seed", [SEED, SEED + 1], ids=["of a program", "of the command"])
+async def test_kills_at_random(tmp_path, seed):
+    """With 8 kills, and faults, none of 2,500 rows is lost, doubled, misattributed, refused or unknown."""
+    report = await run_random_kills(8, 2500, seed, 0.1)
     assert report.is_clean, report.examples
-    assert report.kills == 15
+    assert report.kills == 8
     # Otherwise the figures show nothing.
-    assert min(report.faulted, report.recovered) > 50
+    assert min(report.faulted, report.recovered) > 25
 
 
 async def test_random_kills_that_fail_say_how_to_repeat_them(tmp_path, capsys, monkeypatch):

@@ -146,7 +146,7 @@ async def test_an_outage(make_shop, served, gate, monkeypatch, outage):
         await shop.close_api()
     answers = await asyncio.gather(shop.check_out("order-1"), shop.find("order-1"))
     assert [answer.status for answer in answers] == [status, 503]
-    assert answers[0].body == {"order": "order-1", "status": "unknown" if status == 202 else "not_taken"}
+    assert answers[0].body == {"order": "order-1", "status": "unknown" if status == 202 else "not_now"}
     for answer in answers:
         assert answer.seconds < PROMPT
         assert int(answer.headers["Retry-After"]) >= 1
@@ -160,12 +160,26 @@ async def test_an_outage(make_shop, served, gate, monkeypatch, outage):
     assert shop.taken == {"order-1": 1}
 
 
+async def test_an_outage_after_a_click_whose_answer_was_lost(make_shop, served, monkeypatch):
+    """A click that gets nowhere does not say of the order that it was not taken: the one before took it."""
+    shop = await make_shop(served)
+    monkeypatch.setattr(shop.module, "DEADLINE", 0.5)
+    shop.sandbox.drop_after_commit()
+    shop.sandbox.fail_next(503, operation=Operation.LIST, times=99)
+    first = await shop.check_out("order-1")
+    await shop.close_api()
+    second = await shop.check_out("order-1")
+    assert shop.taken == {"order-1": 1}
+    assert (first.status, first.body["status"]) == (202, "unknown")
+    assert (second.status, second.body["status"]) == (503, "not_now")
+
+
 async def test_too_many_requests(make_shop, served):
     """When the API asks the shop to slow down, the shopper is told at once when to come back."""
     faults = FaultPlan(rate=1, kinds={Fault.TOO_MANY_REQUESTS: 1}, retry_after=40)
     shop = await make_shop(served, faults)
     answer = await shop.check_out("order-1")
-    assert (answer.status, answer.body) == (503, {"order": "order-1", "status": "not_taken"})
+    assert (answer.status, answer.body) == (503, {"order": "order-1", "status": "not_now"})
     assert 1 <= int(answer.headers["Retry-After"]) <= 40
     assert shop.taken == {}
 
@@ -176,7 +190,7 @@ async def test_credentials_that_are_refused(shop, monkeypatch, caplog):
     monkeypatch.setenv("DINTERO_CLIENT_SECRET", "another")
     await shop.start()
     answer, health = await shop.check_out("order-1"), await shop.health()
-    assert (answer.status, answer.body) == (500, {"order": "order-1", "status": "not_taken"})
+    assert (answer.status, answer.body) == (500, {"order": "order-1", "status": "not_now"})
     assert "no discounts can be claimed" in caplog.text
     assert health.status == 503
     assert health.body["problems"] == ["the token endpoint answered 401"]

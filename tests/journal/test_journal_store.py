@@ -171,6 +171,14 @@ def test_resuming_is_noticed(store, path, reopen):
     assert store.was_used
 
 
+def test_a_row_without_a_mark_may_have_been_sent(store, path, reopen):
+    """A row that no input has is its own intent, until it is marked as not sent."""
+    store.write([row(0), row(1), MarkUnsent(1)])
+    store = reopen(store, path)
+    assert [record.sent for record in all_records(store)] == [True, False]
+    assert (store.counts().in_flight, store.counts().pending) == (1, 1)
+
+
 def test_resuming_an_input_is_noticed(store, path, reopen):
     """A journal that has an input was used when something of it was marked as sent."""
     store.begin_input({"file": "claims.csv"})

@@ -83,3 +83,27 @@ async def test_an_error_ends_the_walk_for_who_is_not_found_yet():
     )
     assert found[0].raw["ref"] == "a"
     assert found[1] is error
+
+
+async def test_stopping_before_the_search_begins():
+    """Who begins to look in the moment in which the search is stopped is told so, and does not wait."""
+    search = ListSearch(Server().read, sleep=_no_sleep)
+    looking = asyncio.create_task(search.find_until(_claim("a"), _in(1000)))
+    await asyncio.sleep(0)
+    search._stop()
+    assert isinstance(await asyncio.wait_for(looking, 10), NotSentError)
+    await search.aclose()
+
+
+async def test_a_search_goes_on_until_the_time_that_it_is_given():
+    """A search that is stopped goes on until then; who waits after that, or comes, is told so."""
+    server = Server([_found("a")], [_found("b")])
+    search = ListSearch(server.read, sleep=_no_sleep)
+    both = [asyncio.create_task(search.find_until(_claim(ref), _in(1000))) for ref in "ab"]
+    await asyncio.sleep(0)
+    search.stop(_in(0.01))
+    server.gates[0].set()
+    assert (await both[0]).raw["ref"] == "a"
+    assert isinstance(await asyncio.wait_for(both[1], 10), NotSentError)
+    assert isinstance(await search.find_until(_claim("a"), _in(1000)), NotSentError)
+    await search.aclose()
