@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+    from dintero_claims_client import ClaimsClient
     from dintero_claims_client.sandbox import Sandbox, SandboxServer
 
 
@@ -69,27 +70,26 @@ def dintero_environment(dintero_sandbox_server: SandboxServer, monkeypatch: pyte
         monkeypatch.setenv(f"DINTERO_{name.upper()}", value)
 
 
-class _WithoutAsyncio:
-    @pytest.fixture
-    def claims_client(self) -> None:
-        """Return an open client of the test's sandbox; here it is missing pytest-asyncio."""
-        pytest.fail(
-            "the fixture claims_client needs the package pytest-asyncio: "
-            "pip install 'dintero-claims-client[pytest]'",
-            pytrace=False,
-        )
+@pytest.fixture
+def claims_client(dintero_sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[ClaimsClient]:
+    """Return a client of the test's sandbox: in process, or on its socket where the test has one.
 
+    It opens with its first call, on the event loop of whoever makes that, so it does not matter which loop
+    async tests or fixtures have. Retries at once.
+    """
+    _sandbox_package()
+    from dintero_claims_client import RetryPolicy
+    from dintero_claims_client._pytest_client import FixtureClient
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Add `claims_client`, in the form that the other plugins allow; all of them are loaded by now."""
-    plugins = config.pluginmanager
-    # By its name as an entry point, or as a module (`-p`).
-    if plugins.hasplugin("asyncio") or plugins.hasplugin("pytest_asyncio.plugin"):
-        from dintero_claims_client import _pytest_plugin_async
-
-        plugins.register(_pytest_plugin_async)
+    if "dintero_sandbox_server" in request.fixturenames:
+        # A sandbox belongs to one event loop, which is then the server's.
+        server: SandboxServer = request.getfixturevalue("dintero_sandbox_server")
+        settings = server.client_settings()
     else:
-        plugins.register(_WithoutAsyncio())
+        settings = dintero_sandbox.client_settings()
+    client = FixtureClient(**settings, retry=RetryPolicy(base_delay=0.001, max_delay=0.01))
+    yield client
+    client.end()
 
 
 def _sandbox_package() -> ModuleType:

@@ -82,23 +82,44 @@ def test_in_either_mode(run, mode, plugins):
     ).assert_outcomes(passed=4)
 
 
-def test_a_longer_loop(run):
-    """Where the loop of fixtures and tests lasts for a module, each test has its own client there."""
+LOOPS = ("function", "module", "session")
+
+
+@pytest.mark.parametrize("of_fixtures", LOOPS)
+@pytest.mark.parametrize("of_tests", LOOPS)
+@pytest.mark.parametrize("fixture", ["dintero_sandbox", "dintero_sandbox_server"])
+def test_whatever_loop_tests_and_fixtures_have(run, of_tests, of_fixtures, fixture):
+    """The client is used on the test's event loop, however long that lasts, and that of async fixtures."""
     run(
-        """
+        f"""
+        import gc
         import pytest
         from shop import order
 
-        pytestmark = pytest.mark.asyncio(loop_scope="module")
+        @pytest.fixture(autouse=True)
+        def nothing_is_left():
+            yield
+            gc.collect()
 
         @pytest.mark.parametrize("turn", [1, 2])
-        async def test_it(claims_client, dintero_sandbox, turn):
+        async def test_it(claims_client, dintero_sandbox, {fixture}, turn):
             await claims_client.claim(order("order-1"))
             dintero_sandbox.ledger.assert_claimed(ref="order-1")
-        """,
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_one_with_a_scope_of_its_own(claims_client, dintero_sandbox, {fixture}):
+            await claims_client.claim(order("order-1"))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1")
+        """.replace("dintero_sandbox, dintero_sandbox,", "dintero_sandbox,").replace(
+            "dintero_sandbox, dintero_sandbox)", "dintero_sandbox)"
+        ),
         "-o",
-        "asyncio_default_fixture_loop_scope=module",
-    ).assert_outcomes(passed=2)
+        "asyncio_mode=auto",
+        "-o",
+        f"asyncio_default_test_loop_scope={of_tests}",
+        "-o",
+        f"asyncio_default_fixture_loop_scope={of_fixtures}",
+    ).assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize("workers", [(), ("-p", XDIST, "-n", "2")], ids=["alone", "in workers"])
@@ -236,21 +257,26 @@ def test_a_client_ends_with_its_test(run):
     """The client of a test, and what it sends with, are closed afterwards, also when the test failed."""
     run(
         """
+        from shop import order
+
         clients = []
 
         async def test_that_fails(claims_client):
             clients.append(claims_client)
+            await claims_client.claim(order("order-1"))
             assert not claims_client._http_client.is_closed
             raise LookupError("on purpose")
 
-        def test_that_it_is_closed():
-            (client,) = clients
-            assert repr(client).endswith(", closed>")
-            assert client._http_client.is_closed
+        def test_without_a_call(claims_client):
+            clients.append(claims_client)
+
+        def test_that_they_are_closed():
+            assert [repr(client).endswith(", closed>") for client in clients] == [True, True]
+            assert clients[0]._http_client.is_closed
         """,
         "-o",
         "asyncio_mode=auto",
-    ).assert_outcomes(passed=1, failed=1)
+    ).assert_outcomes(passed=2, failed=1)
 
 
 UNMET = """
@@ -300,9 +326,7 @@ LEAN = """
     def test_nothing_is_imported():
         heavy = {"aiohttp", "anyio", "attr", "attrs", "httpx", "sqlite3", "starlette", "uvicorn", "yaml"}
         assert heavy.isdisjoint(sys.modules)
-        # The last is where the fixtures of pytest-asyncio are.
-        expected = ["dintero_claims_client", "dintero_claims_client.pytest_plugin"]
-        assert [name for name in ours() if not name.endswith("_async")] == expected
+        assert ours() == ["dintero_claims_client", "dintero_claims_client.pytest_plugin"]
 
     def test_it_is_a_test_that_can_fail(dintero_sandbox):
         assert {"httpx", "starlette", "yaml"} <= set(sys.modules)
@@ -318,90 +342,20 @@ def test_nothing_is_imported_until_it_is_used(run, plugins):
 
 
 def test_without_pytest_asyncio(run):
-    """Without pytest-asyncio the client's fixture says what to install, and all others work."""
-    result = run(
+    """The fixtures need no plugin for async tests: whoever runs an event loop can use the client."""
+    run(
         """
+        import asyncio
         import sys
-
-        def test_other():
-            assert "pytest_asyncio" not in sys.modules
+        from shop import order
 
         def test_sandbox(dintero_sandbox, dintero_environment):
             assert dintero_sandbox.client_id
 
-        def test_client(claims_client):
-            pass
+        def test_client(claims_client, dintero_sandbox):
+            assert "pytest_asyncio" not in sys.modules
+            asyncio.run(claims_client.claim(order("order-1")))
+            dintero_sandbox.ledger.assert_claimed(ref="order-1")
         """,
         plugins=(PLUGIN,),
-    )
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*ERROR at setup of test_client*",
-            "the fixture claims_client needs the package pytest-asyncio: "
-            "pip install 'dintero-claims-client[[]pytest]'",
-        ],
-        consecutive=True,
-    )
-
-
-@pytest.mark.parametrize("package", ["jsonschema_rs", "starlette", "uvicorn", "yaml"])
-def test_without_a_package_of_the_sandbox(run, pytester, package):
-    """Without a package of the extra the fixtures say what to install, and other tests are none the wiser."""
-    pytester.makepyfile(
-        blocker=f"""
-        import sys
-
-        class Missing:
-            def find_spec(self, name, *_):
-                if name.partition(".")[0] == {package!r}:
-                    raise ModuleNotFoundError(name, name=name)
-
-        sys.meta_path.insert(0, Missing())
-        """
-    )
-    result = run(
-        """
-        async def test_other():
-            pass
-
-        async def test_client(claims_client):
-            pass
-
-        def test_server(dintero_environment):
-            pass
-        """,
-        "-p",
-        "blocker",
-        "-o",
-        "asyncio_mode=auto",
-    )
-    result.assert_outcomes(passed=1, errors=2)
-    for test in ("test_client", "test_server"):
-        result.stdout.fnmatch_lines(
-            [
-                f"*ERROR at setup of {test}*",
-                f"the sandbox needs the package {package}: pip install 'dintero-claims-client[[]sandbox]'",
-            ],
-            consecutive=True,
-        )
-
-
-def test_a_package_that_is_missing_for_another_reason(run, pytester):
-    """What no extra would bring is shown as the error that it is."""
-    pytester.makepyfile(blocker="import sys\nsys.modules['dintero_claims_client.sandbox.rules'] = None")
-    result = run("def test_it(dintero_sandbox): pass", "-p", "blocker")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ModuleNotFoundError: *dintero_claims_client.sandbox.rules*"])
-
-
-def test_pytest_finds_it_by_itself(run, pytester, monkeypatch):
-    """The entry point brings the fixtures where plugins are found, and can be turned off by its name."""
-    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    pytester.makepyfile("def test_it(dintero_sandbox): pass")
-    # The slowest to load by far.
-    others = ("-p", "no:schemathesis", "-p", "no:cov", "-p", "no:asyncio", "-p", "no:respx")
-    pytester.runpytest_subprocess(*others).assert_outcomes(passed=1)
-    result = pytester.runpytest_subprocess(*others, "-p", "no:dintero_claims")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*fixture 'dintero_sandbox' not found*"])
+    ).assert_outcomes(passed=2)
