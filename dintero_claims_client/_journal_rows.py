@@ -85,8 +85,11 @@ class JournaledRequests(_Journaled):
         """See `BatchRows`; raises `JournalError` for a request that is not the journal's."""
         given = await self._source.next()
         if given is None:
-            if self._source.count < self._known_rows:
-                raise self._other(f"it has {self._known_rows:,} rows, and this one {self._source.count:,}")
+            count = self._source.count
+            if count < self._known_rows:
+                raise self._other(f"it has {self._known_rows:,} rows, and this one {count:,}")
+            # So that nobody takes for the whole what a resume without the requests can do.
+            await self._journal.run(lambda store: store.finish_source(count))
             return None
         number, request = given
         row = prepare(

@@ -127,8 +127,13 @@ async def settle(
             return Recovered(found.claim)
         return _unknown(last, before, ref, "the claim was taken, and has been deleted since", taken=False)
     if conflict:
+        where = ": it is further down the list than a call looks" if found is Absence.BOUND_REACHED else ""
         return _unknown(
-            last, before, ref, "the ref is taken, and its claim could not be read to compare it", taken=True
+            last,
+            before,
+            ref,
+            f"the ref is taken, and its claim could not be read to compare it{where}",
+            taken=True,
         )
     return _unknown(last, before, ref, "the claim may have been taken", taken=None)
 

@@ -413,7 +413,8 @@ class ClaimsClient:
     ) -> Batch:
         """Claim, or settle, the rows of a journal that have no final outcome; else as `claim_many`.
 
-        This needs no source, because a journal holds its rows.
+        This needs no source, because a journal holds its rows: those that were taken from a source before
+        it was at its end, and no others. With the same requests `claim_many` goes on with all.
         """
         opened = self._open()
         from ._batch_start import rows_of_journal

@@ -12,7 +12,7 @@
     │   ├── AuthenticationError     401, or the token endpoint's refusal   mend the credentials
     │   ├── PermissionDeniedError   403                                    ask for the scope
     │   ├── NotFoundError           404
-    │   ├── RefConflictError        409: the ref is another claim's        look at that claim
+    │   ├── RefConflictError        409: the ref has a claim already       if_exists="return"
     │   ├── RateLimitedError        429                                    wait for retry_after
     │   └── ServerError             5xx to a read or to a token request    repeat it, safely
     ├── JournalError            another input, in use, or damaged          what the message says
@@ -204,7 +204,11 @@ class NotFoundError(APIStatusError):
 
 
 class RefConflictError(APIStatusError):
-    """Another claim has this `ref`; this claim was not taken."""
+    """This `ref` has a claim already, and the call has claimed nothing.
+
+    It is another claim, or, where the call was made with `if_exists="raise"` and did not look, this one from
+    an earlier call: `if_exists="return"` tells which.
+    """
 
 
 class RateLimitedError(APIStatusError):

@@ -236,6 +236,11 @@ class JournalStore:
                 input=json.dumps({**source, **facts}).encode(), input_rows=str(self._rows).encode()
             )
 
+    def finish_source(self, rows: int) -> None:
+        """Note that there are so many rows and no more, where they come one by one; the last may yet come."""
+        with self._transaction():
+            self._set_facts(source_rows=str(rows).encode())
+
     def requeue_refused(self) -> tuple[int, int]:
         """Make refused rows pending again; return how many, and how many cannot be since they were purged."""
         with self._transaction() as connection:
@@ -294,6 +299,14 @@ class JournalStore:
         """Whether all rows of the input are here; also where there is none."""
         facts = self._facts()
         return "input" not in facts or "input_rows" in facts
+
+    @property
+    def has_all_rows(self) -> bool:
+        """Whether no row is missing: of the input, or of the source that they came from one by one."""
+        facts = self._facts()
+        if "input" in facts:
+            return "input_rows" in facts
+        return "source_rows" in facts and self.next_number() >= int(facts["source_rows"])
 
     def digest(self, body: bytes) -> bytes:
         """Return what tells this claim from others; with a key, since personal data can be guessed."""

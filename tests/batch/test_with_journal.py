@@ -694,6 +694,21 @@ async def test_a_journal_after_a_loop_that_was_left(server, make_client, make_ro
     assert len(server.claims) == 50
 
 
+async def test_a_journal_knows_whether_it_has_all_rows(server, make_client, make_rows, path):
+    """The rows of a source that was left are not all in its journal, and a resume does not make them so."""
+    client = await make_client()
+    async with Journal.open(path) as journal:
+        async with client.claim_many(make_rows(50), journal=journal, concurrency=5) as batch:
+            await anext(batch)
+        async for _ in client.resume(journal):
+            pass
+        assert not await journal.run(lambda store: store.has_all_rows)
+        async for _ in client.claim_many(make_rows(50), journal=journal):
+            pass
+        assert await journal.run(lambda store: store.has_all_rows)
+    assert len(server.claims) == 50
+
+
 class _Width:
     def __init__(self, width):
         self.width = width

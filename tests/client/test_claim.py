@@ -326,6 +326,27 @@ async def test_if_exists_return_without_a_readable_claim(server, make_client, ma
     assert (caught.value.taken, caught.value.status) == (True, 409)
 
 
+async def test_a_claim_that_is_further_down_the_list(server, make_client, make_request, monkeypatch):
+    """A claim beyond what a call looks through is said to be there, and a batch of one row finds it."""
+    client = await make_client()
+    request = make_request("order-1")
+    claim = await client.claim(request)
+    page, pages = server._page, 0
+
+    def with_many_before(incoming):
+        nonlocal pages
+        pages += 1
+        return page(incoming) if pages > 20 else json_answer([{"id": f"id-{pages}", "ref": f"other-{pages}"}])
+
+    monkeypatch.setattr(server, "_page", with_many_before)
+    with pytest.raises(OutcomeUnknownError, match="further down the list than a call looks") as caught:
+        await client.claim(request, if_exists="return")
+    assert caught.value.taken
+    pages = 0
+    (outcome,) = [one async for one in client.claim_many([request], if_exists="return")]
+    assert outcome.claim.id == claim.id
+
+
 async def test_a_conflict_with_another_claim_after_a_lost_answer(engine, server, make_client, make_request):
     """A conflict after a lost answer is a conflict where the ref turns out to be another claim's."""
     client = await make_client(engine)

@@ -195,6 +195,16 @@ def test_resuming_an_input_is_noticed(store, path, reopen):
     assert (store.counts().in_flight, store.counts().pending) == (1, 1)
 
 
+def test_the_last_rows_of_a_source_may_be_missing(store):
+    """A journal whose source is at its end has all rows when as many are there as that had."""
+    assert not store.has_all_rows
+    store.write([row(0)])
+    store.finish_source(2)
+    assert not store.has_all_rows
+    store.write([row(1)])
+    assert store.has_all_rows
+
+
 def test_rows_of_an_input_are_all_there(store):
     """To a journal with an input no row is added that the input does not have."""
     store.begin_input({"file": "claims.csv"})
