@@ -323,7 +323,7 @@ class BatchRun:
     def written(self, turn: _Turn, error: Exception | None) -> None:
         """Give out how a row ended, now that it is written down, or that it is known that it is not."""
         if error is not None:
-            # What is known is told all the same; the journal has the row as sent.
+            # What is known is told all the same; the journal has the row as sent, or does not know it.
             self._fail(error)
         self._give(turn, cast("Outcome", turn.outcome))
 
