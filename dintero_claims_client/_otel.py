@@ -52,9 +52,10 @@ def make_telemetry() -> Telemetry | None:
 
 
 def _is_set_up(provider: object) -> bool:
-    # What stands in for a provider until there is one has no public name.
-    name = type(provider).__name__
-    return "Proxy" not in name and "NoOp" not in name
+    # What stands in for a provider until there is one is the API's own. Its name says nothing: others have
+    # providers that are set up and are named proxies.
+    module = f"{type(provider).__module__}."
+    return not module.startswith(("opentelemetry.trace.", "opentelemetry.metrics."))
 
 
 class Telemetry:

@@ -374,6 +374,34 @@ def test_what_is_not_set_up_is_not_told():
     assert make_telemetry() is None
 
 
+@pytest.mark.parametrize("tracers", [trace.ProxyTracerProvider, trace.NoOpTracerProvider])
+def test_what_stands_in_for_a_provider_is_not_told(monkeypatch, tracers):
+    """What the API itself puts in the place of a provider is nobody to tell, whichever it is."""
+    monkeypatch.setattr(trace, "get_tracer_provider", tracers)
+    monkeypatch.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
+    assert make_telemetry() is None
+
+
+async def test_providers_that_are_named_proxies(told, server, make_client, make_request, monkeypatch):
+    """Providers of others that pass on to those of the SDK are told, though their names are of proxies."""
+
+    class ProxyTracerProvider(trace.TracerProvider):
+        def get_tracer(self, *args, **kwargs):
+            return told.tracers.get_tracer(*args, **kwargs)
+
+    class ProxyMeterProvider(metrics.MeterProvider):
+        def get_meter(self, *args, **kwargs):
+            return told.meters.get_meter(*args, **kwargs)
+
+    monkeypatch.setattr(trace, "get_tracer_provider", ProxyTracerProvider)
+    monkeypatch.setattr(metrics, "get_meter_provider", ProxyMeterProvider)
+    client = await make_client()
+    await client.claim(make_request())
+    assert told.span("dintero.claim_discounts")
+    assert told.points("dintero.claims.calls")
+    assert "traceparent" in server.posts[0].headers
+
+
 @pytest.mark.parametrize("imported", ["", "import opentelemetry.trace, opentelemetry.metrics"])
 def test_without_opentelemetry(imported):
     """Where the package is absent nothing breaks; where it is there and not used, it is not imported."""
