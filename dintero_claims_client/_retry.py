@@ -100,6 +100,11 @@ class Refused:
     replayed: bool = False
 
     @property
+    def reason(self) -> str:
+        """Why, for those who watch: nothing of what the server says, which may name a customer."""
+        return f"the server answered {self.error.status}"
+
+    @property
     def retry_after(self) -> float | None:
         return self.error.retry_after
 
@@ -235,7 +240,7 @@ async def run_attempts(
             if isinstance(outcome, Ambiguous):
                 before = outcome
         if on_retry is not None:
-            on_retry(str(outcome.error) if isinstance(outcome, Refused) else outcome.reason, delay)
+            on_retry(outcome.reason, delay)
 
 
 def _told_when(outcome: NotSent | Refused, seconds: float) -> NotSent | Refused:

@@ -16,10 +16,17 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from support.fake_server import HANG, RESET, error_answer
+from support.fake_server import HANG, RESET, Answer, error_answer, json_answer
 
-from dintero_claims_client import OutcomeUnknownError, RefConflictError, RetryPolicy
+from dintero_claims_client import (
+    APIStatusError,
+    AuthenticationError,
+    OutcomeUnknownError,
+    RefConflictError,
+    RetryPolicy,
+)
 from dintero_claims_client._otel import ROUTES, make_telemetry
+from dintero_claims_client.events import Retried
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIM = "POST /accounts/{aid}/discounts/available_for_receipt/claims"
@@ -43,6 +50,9 @@ class Told:
     def span(self, name):
         (span,) = self.spans(name)
         return span
+
+    def shown_metrics(self):
+        return self._reader.get_metrics_data().to_json()
 
     def points(self, name):
         """Return the points of a metric: the attributes, and the sum or the number of values."""
@@ -354,6 +364,48 @@ async def test_no_secret_and_no_customer(told, server, make_client, make_request
     assert "customer-912" not in shown
     assert "Bearer" not in shown
     assert "Basic" not in shown
+
+
+async def test_nothing_that_the_server_says_is_told(engine, told, server, make_client, make_request, caplog):
+    """Whatever a server says of customers is in no event, no line and no span: only its statuses are."""
+    events = []
+    said = "customer-912 and customer-947"
+
+    def say(status, **headers):
+        form = {"code": said, "message": said, "errors": [{"message": said}]}
+        answer = json_answer({"error": form}, status, headers={"X-Request-Id": said} | headers)
+        return Answer(raw=answer.bytes().replace(b" X\r\n", f" {said}\r\n".encode(), 1))
+
+    nonsense = Answer(raw=f"{said}\r\n\r\n".encode(), then="close")
+    later = {"Retry-After": "0"}
+    client = await make_client(engine, on_event=events.append)
+    server.on_claim += [say(429, **later), say(401), say(503), server.commit_then(nonsense), say(409)]
+    server.on_read += [say(401), say(401), say(429, **later), say(503), nonsense, say(400)]
+    await client.claim(make_request("order-2", customer_id="customer-912"))
+    for status in (400, 403, 409):
+        server.on_claim += [say(status)]
+        with pytest.raises(APIStatusError, match=said):
+            await client.claim(make_request("order-3", customer_id="customer-912"))
+    refused = await make_client(engine, on_event=events.append)
+    server.on_token += [say(401)]
+    with pytest.raises(AuthenticationError, match=said):
+        await refused.claim(make_request("order-4", customer_id="customer-912"))
+    lines = [record for record in caplog.records if record.name == "dintero_claims_client"]
+    spans = told.spans()
+    for shown in (
+        repr(events),
+        "".join(f"{line.getMessage()} {line.__dict__}" for line in lines),
+        "".join(span.to_json() for span in spans),
+        told.shown_metrics(),
+    ):
+        assert "order-2" in shown or "dintero.claims.retries" in shown
+        assert "customer-9" not in shown
+    reasons = {event.reason for event in events if isinstance(event, Retried)}
+    assert reasons >= {
+        "the server answered 401", "the server answered 429", "the server answered 503", "the token was refused"
+    }  # fmt: skip
+    assert not server.on_claim
+    assert not server.on_read
 
 
 def test_the_routes_are_the_contracts():
