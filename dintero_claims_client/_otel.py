@@ -42,6 +42,9 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 _SECONDS = "s"
 
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Those of the HTTP conventions. The SDK's own are made for milliseconds: most is below their first, 5."""
+
 
 def make_telemetry() -> Telemetry | None:
     """Return what tells OpenTelemetry; None where the application has set up neither traces nor metrics."""
@@ -58,19 +61,21 @@ def _is_set_up(provider: object) -> bool:
     return not module.startswith(("opentelemetry.trace.", "opentelemetry.metrics."))
 
 
+def _durations(meter: metrics.Meter, name: str, description: str) -> metrics.Histogram:
+    return meter.create_histogram(name, _SECONDS, description, explicit_bucket_boundaries_advisory=_BUCKETS)
+
+
 class Telemetry:
     """Spans and metrics of one client."""
 
     def __init__(self) -> None:
         self.tracer = trace.get_tracer(_NAME, __version__, schema_url=_SCHEMA)
         meter = metrics.get_meter(_NAME, __version__, schema_url=_SCHEMA)
-        self.request_duration = meter.create_histogram(
-            "http.client.request.duration", _SECONDS, "Duration of HTTP client requests."
+        self.request_duration = _durations(
+            meter, "http.client.request.duration", "Duration of HTTP client requests."
         )
-        self.call_duration = meter.create_histogram(
-            "dintero.claims.call.duration",
-            _SECONDS,
-            "Duration of calls, with all their requests, by outcome.",
+        self.call_duration = _durations(
+            meter, "dintero.claims.call.duration", "Duration of calls, with all their requests, by outcome."
         )
         self.outcomes = meter.create_counter(
             "dintero.claims.calls", "{call}", "Calls that ended, by outcome."
@@ -84,8 +89,8 @@ class Telemetry:
         self.in_flight = meter.create_up_down_counter(
             "dintero.claims.calls.active", "{call}", "Calls that are under way."
         )
-        self.limiter_wait = meter.create_histogram(
-            "dintero.claims.limiter.wait", _SECONDS, "How long requests waited for a connection."
+        self.limiter_wait = _durations(
+            meter, "dintero.claims.limiter.wait", "How long requests waited for a connection."
         )
 
     def begin_call(self, operation: Operation, ref: str | None) -> CallSpan:

@@ -51,6 +51,17 @@ class Told:
         (span,) = self.spans(name)
         return span
 
+    def bounds(self):
+        """Return the bounds of each histogram's buckets."""
+        return {
+            metric.name: point.explicit_bounds
+            for resource in self._reader.get_metrics_data().resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+            if hasattr(point, "explicit_bounds")
+        }
+
     def shown_metrics(self):
         return self._reader.get_metrics_data().to_json()
 
@@ -222,6 +233,17 @@ async def test_metrics(told, server, make_client, make_request):
     assert all(dict(key)["http.response.status_code"] == 200 for key in durations)
 
 
+async def test_buckets_are_for_seconds(told, make_client, make_request):
+    """All durations are in the buckets that the HTTP conventions advise for seconds."""
+    client = await make_client()
+    await client.claim(make_request())
+    advised = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+    assert told.bounds() == dict.fromkeys(
+        ("http.client.request.duration", "dintero.claims.call.duration", "dintero.claims.limiter.wait"),
+        advised,
+    )
+
+
 async def test_instrumented_libraries_make_no_second_span(told, make_client, make_request):
     """Below a request its span is the current one, and HTTP libraries are told that there is one already."""
     seen = []
@@ -313,7 +335,9 @@ async def test_a_metric_that_fails_leaves_no_span_open(
         monkeypatch.setattr(
             meter,
             kind,
-            lambda made, *args, real=real: Failing() if made == name else real(made, *args),
+            lambda made, *args, real=real, **kwargs: (
+                Failing() if made == name else real(made, *args, **kwargs)
+            ),
         )
     monkeypatch.setattr(metrics, "get_meter", lambda *_, **__: meter)
     client = await make_client()
@@ -402,8 +426,9 @@ async def test_nothing_that_the_server_says_is_told(engine, told, server, make_c
         assert "customer-9" not in shown
     reasons = {event.reason for event in events if isinstance(event, Retried)}
     assert reasons >= {
-        "the server answered 401", "the server answered 429", "the server answered 503", "the token was refused"
-    }  # fmt: skip
+        *(f"the server answered {status}" for status in (401, 429, 503)),
+        "the token was refused",
+    }
     assert not server.on_claim
     assert not server.on_read
 
