@@ -160,7 +160,7 @@ class Calls:
             for_claim=True,
             reserve=reserve,
             first=first,
-            on_retry=None if trace is None else partial(trace.retried, "claim_discounts"),
+            on_retry=None if trace is None else partial(trace.again, "claim_discounts"),
         )
         if isinstance(ended.last, Done):
             return Taken(ended.last.value, recovered=False, answer=ended.last.answer)
@@ -260,7 +260,7 @@ class Calls:
         paid: bool = False,
     ) -> T | ClaimsError:
         """Read something; `is_part` of another call, that is counted and watched as a whole."""
-        on_retry = None if trace is None else partial(trace.retried, operation)
+        on_retry = None if trace is None else partial(trace.again, operation)
         ended: Ended[T] | None = None
         if not is_part:
             self.under_way.enter()

@@ -90,7 +90,7 @@ class Observer:
         span = None
         if self._telemetry is not None:
             with harmless():
-                span = self._telemetry.begin_attempt(None, "token", url, 1)
+                span = self._telemetry.begin_attempt(None, "token", url)
         self.tell(AttemptSent(operation="token", call=None, attempt=1))
         return Attempt(self, None, "token", 1, None, span)
 
@@ -120,8 +120,8 @@ class Trace:
     """A call that is watched."""
 
     __slots__ = (
-        "_attempts", "_began", "_customer_id", "_observer", "_of_batch", "_operation", "_ref", "_span",
-        "_waited", "number",
+        "_again", "_attempts", "_began", "_customer_id", "_observer", "_of_batch", "_operation", "_ref",
+        "_span", "_waited", "number",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +145,7 @@ class Trace:
         self._began = observer.clock()
         self._waited: float | None = 0.0
         self._attempts: dict[Operation, int] = {}
+        self._again: tuple[Operation, str, float] | None = None
 
     def began_before(self, began: float, requests: int) -> None:
         """Count what was not watched; nobody knows how long it waited."""
@@ -161,25 +162,38 @@ class Trace:
                 self._span.waited(seconds)
 
     def attempt(self, operation: Operation, url: str) -> Attempt:
-        """Begin a request of the call."""
+        """Begin a request of the call, which may be a repetition."""
+        self._tell_again(operation)
         count = self._attempts[operation] = self._attempts.get(operation, 0) + 1
         span = None
         if self._span is not None:
             with harmless():
-                span = self._span.begin_attempt(operation, url, count)
+                span = self._span.begin_attempt(operation, url)
         self._observer.tell(AttemptSent(operation=operation, call=self.number, attempt=count, ref=self._ref))
         return Attempt(self._observer, self.number, operation, count, self._ref, span)
 
-    def retried(self, operation: Operation, reason: str, delay: float) -> None:
-        """Tell that the last request is to be repeated."""
+    def again(self, operation: Operation, reason: str, delay: float) -> None:
+        """Note that the last request is to be repeated, which is told only when it is.
+
+        There may be no connection for it, no token or no time.
+        """
+        self._again = operation, reason, delay
+
+    def _tell_again(self, operation: Operation) -> None:
+        """Tell that a request is repeated, where this is one that is."""
+        again, self._again = self._again, None
+        attempt = self._attempts.get(operation)
+        if again is None or again[0] != operation or attempt is None:
+            return
         if self._span is not None:
             with harmless():
                 self._span.retried(operation)
+        _, reason, delay = again
         self._observer.tell(
             Retried(
                 operation=operation,
                 call=self.number,
-                attempt=self._attempts.get(operation, 0),
+                attempt=attempt,
                 reason=reason,
                 delay=delay,
                 ref=self._ref,

@@ -309,7 +309,7 @@ class Operations:
                     break
                 replays += 1
                 if trace is not None:
-                    trace.retried(operation, "the token was refused", 0.0)
+                    trace.again(operation, "the token was refused", 0.0)
                 answered = await self._send(operation, request, content, deadline, ref, watch, trace)
                 if isinstance(answered, _Answered):
                     answered = attrs.evolve(answered, replayed=True)

@@ -5,6 +5,7 @@ A span for each call, and in it one for each request. The only importer of `open
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING
@@ -98,10 +99,10 @@ class Telemetry:
         return CallSpan(self, operation, ref)
 
     def begin_attempt(
-        self, parent: Context | None, operation: Operation, url: str, count: int
+        self, parent: Context | None, operation: Operation, url: str, *, resends: int = 0
     ) -> AttemptSpan:
-        """Begin the span of a request."""
-        return AttemptSpan(self, parent, operation, url, count)
+        """Begin the span of a request, the same of which was sent so many times before."""
+        return AttemptSpan(self, parent, operation, url, resends)
 
     def refreshed(self, reason: str | None) -> None:
         """Count a token that was asked for."""
@@ -114,6 +115,7 @@ class CallSpan:
     def __init__(self, telemetry: Telemetry, operation: Operation, ref: str | None) -> None:
         self._telemetry = telemetry
         self._facts: dict[str, str] = {"dintero.operation": operation}
+        self._sent: Counter[tuple[Operation, str]] = Counter()
         self._span = telemetry.tracer.start_span(f"dintero.{operation}", attributes=self._facts)
         try:
             if ref is not None:
@@ -129,12 +131,15 @@ class CallSpan:
         """Count how long a request waited for its turn."""
         self._telemetry.limiter_wait.record(seconds, self._facts)
 
-    def begin_attempt(self, operation: Operation, url: str, count: int) -> AttemptSpan:
+    def begin_attempt(self, operation: Operation, url: str) -> AttemptSpan:
         """Begin the span of a request of the call."""
-        return self._telemetry.begin_attempt(self._context, operation, url, count)
+        # Another page is another request, and no repetition.
+        resends = self._sent[operation, url]
+        self._sent[operation, url] += 1
+        return self._telemetry.begin_attempt(self._context, operation, url, resends=resends)
 
     def retried(self, operation: Operation) -> None:
-        """Count a request that is to be repeated."""
+        """Count a request that is repeated."""
         self._telemetry.retries.add(1, {"dintero.operation": operation})
 
     def end(self, ended: CallEnded) -> None:
@@ -165,7 +170,7 @@ class AttemptSpan:
     """A request, as OpenTelemetry sees it; it is the current span until it ends."""
 
     def __init__(
-        self, telemetry: Telemetry, parent: Context | None, operation: Operation, url: str, count: int
+        self, telemetry: Telemetry, parent: Context | None, operation: Operation, url: str, resends: int
     ) -> None:
         self._telemetry = telemetry
         method, route = ROUTES[operation]
@@ -184,8 +189,8 @@ class AttemptSpan:
         self.headers: dict[str, str] = {}
         """What tells the server which trace this is part of."""
         try:
-            if count > 1:
-                self._span.set_attribute("http.request.resend_count", count - 1)
+            if resends:
+                self._span.set_attribute("http.request.resend_count", resends)
             suppressed = context.set_value(*_SUPPRESSED, parent)
             self._context = trace.set_span_in_context(self._span, suppressed)
             _PROPAGATOR.inject(self.headers, self._context)

@@ -107,6 +107,39 @@ async def test_a_refused_token_is_a_repetition(server, make_client, make_request
     assert len([event for event in events if isinstance(event, Refreshed)]) == 2
 
 
+async def test_a_token_that_is_not_replaced(server, make_client, make_request):
+    """A claim whose token is refused, and that gets no other, is not sent again and not told as repeated."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_claim.append(error_answer(401))
+    server.on_token += [server.give_token, error_answer(401)]
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    assert len(server.posts) == 1
+    assert "Retried" not in _kinds(events)
+    assert events[-1].attempts == 1
+
+
+def test_a_repetition_is_told_when_it_is_sent():
+    """What is to be repeated is told with the request that repeats it, and where one was sent before."""
+    events = []
+    observer = Observer(events.append, None, clock=lambda: 0.0)
+    trace = observer.begin("claim_discounts")
+    trace.again("claim_discounts", "no token", 1.0)
+    trace.attempt("claim_discounts", "http://localhost/")
+    trace.again("claim_discounts", "the server answered 503", 2.0)
+    trace.attempt("list_claims", "http://localhost/")
+    trace.attempt("claim_discounts", "http://localhost/")
+    assert _kinds(events) == ["AttemptSent"] * 3
+    trace.again("claim_discounts", "the server answered 503", 2.0)
+    assert _kinds(events) == ["AttemptSent"] * 3
+    trace.attempt("claim_discounts", "http://localhost/")
+    assert _kinds(events[3:]) == ["Retried", "AttemptSent"]
+    assert events[3] == Retried(
+        operation="claim_discounts", call=1, attempt=2, reason="the server answered 503", delay=2.0
+    )
+
+
 async def test_a_claim_that_is_looked_up(server, make_client, make_request):
     """The pages that are read to find a claim are attempts of its call, which ends as recovered."""
     events = []

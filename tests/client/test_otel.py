@@ -178,6 +178,39 @@ async def test_repetitions_are_counted(told, server, make_client, make_request):
     assert told.span("dintero.claim_discounts").attributes["dintero.call.requests"] == 4
 
 
+async def test_another_page_is_no_repetition(told, server, make_client, make_request):
+    """A page counts as asked for again where the same one was, and not where it is another of the call."""
+
+    def take_and_bury(incoming):
+        server.commit(incoming)
+        server.claims += [{"id": f"claim-{n}", "ref": f"other-{n}"} for n in range(150)]
+        return RESET
+
+    client = await make_client()
+    server.on_claim.append(take_and_bury)
+    server.on_read += [server._page, error_answer(503)]
+    await client.claim(make_request())
+    pages = [
+        (span.attributes["url.full"].partition("?")[2], span.attributes.get("http.request.resend_count"))
+        for span in told.spans(LIST)
+    ]
+    assert pages == [
+        ("limit=100", None),
+        ("limit=100&starting_after=claim-50", None),
+        ("limit=100&starting_after=claim-50", 1),
+    ]
+
+
+async def test_a_repetition_that_is_not_sent_does_not_count(told, server, make_client, make_request):
+    """A claim whose token is refused, and that gets no other, adds nothing to what is repeated."""
+    client = await make_client()
+    server.on_claim.append(error_answer(401))
+    server.on_token += [server.give_token, error_answer(401)]
+    with pytest.raises(AuthenticationError):
+        await client.claim(make_request())
+    assert told.points("dintero.claims.retries") == {}
+
+
 async def test_a_look_is_part_of_its_claim(told, server, make_client, make_request):
     """The pages that are read to find a claim are spans of its call, and it is marked as recovered."""
     client = await make_client(retry=RetryPolicy(max_attempts=1))
