@@ -207,6 +207,20 @@ class Calls:
             trace,
         )
 
+    async def find(self, ref: str, *, deadline: float) -> Found:
+        """Look for a claim by its ref: one call, however many pages it reads."""
+        trace = self.observer.begin("list_claims", ref=ref)
+        found: Found | None = None
+        self.under_way.enter()
+        try:
+            pages = self.pages(lambda: deadline, is_part=True, within=trace)
+            found = await find_by_ref(pages, ref)
+            return found
+        finally:
+            self.under_way.leave()
+            if trace is not None:
+                _tell_read(trace, found)
+
     def pages(
         self,
         deadline_of: Callable[[], float],
@@ -217,8 +231,8 @@ class Calls:
     ) -> ListPage:
         """Return what reads a page of the list, each by the deadline that holds when it is asked for.
 
-        `settling` where it is to find out what became of a claim; `is_part` of the call for it, which is
-        watched by `within`, if by anybody.
+        `settling` where it is to find out what became of a claim; `is_part` of another call, which is watched
+        by `within`, if by anybody. Else each page is a call.
         """
 
         async def read_page(limit: int, starting_after: str | None) -> Page | ClaimsError:
@@ -261,17 +275,19 @@ class Calls:
     ) -> T | ClaimsError:
         """Read something; `is_part` of another call, that is counted and watched as a whole."""
         on_retry = None if trace is None else partial(trace.again, operation)
-        ended: Ended[T] | None = None
+        outcome: T | ClaimsError | None = None
         if not is_part:
             self.under_way.enter()
         try:
-            ended = await self._run(attempt, deadline, for_claim=for_claim, paid=paid, on_retry=on_retry)
-            return _read_outcome(ended)
+            outcome = _read_outcome(
+                await self._run(attempt, deadline, for_claim=for_claim, paid=paid, on_retry=on_retry)
+            )
+            return outcome
         finally:
             if not is_part:
                 self.under_way.leave()
                 if trace is not None:
-                    _tell_read(trace, ended)
+                    _tell_read(trace, outcome)
 
     def _run(
         self,
@@ -326,12 +342,11 @@ def _read_outcome(ended: Ended[T]) -> T | ClaimsError:
             return last.error
 
 
-def _tell_read(trace: Trace, ended: Ended[T] | None) -> None:
-    if ended is None:
+def _tell_read(trace: Trace, outcome: object) -> None:
+    """Tell how a read ended; None where its caller went away."""
+    if outcome is None:
         trace.ended("cancelled")
-        return
-    outcome = _read_outcome(ended)
-    if not isinstance(outcome, ClaimsError):
+    elif not isinstance(outcome, ClaimsError):
         trace.ended("read")
     elif isinstance(outcome, NotSentError):
         trace.ended("not_sent", error=outcome)

@@ -28,7 +28,7 @@ from ._observing import Observer
 from ._operations import Operations
 from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota
-from ._reconcile import Absence, find_by_ref
+from ._reconcile import Absence
 from ._retry import RetryPolicy, check_count, check_seconds
 from ._secrets import MASK, MaskedStr, SecretSource, wrap_secret
 from ._tokens import TokenEndpoint, TokenSource
@@ -500,7 +500,7 @@ class ClaimsClient:
         opened = self._open()
         check_text_argument("ref", ref)
         deadline = self._deadline(opened, timeout)
-        found = await find_by_ref(opened.calls.pages(lambda: deadline), ref)
+        found = await opened.calls.find(ref, deadline=deadline)
         if isinstance(found, ClaimsError):
             raise self._unless_closed(found)
         return None if isinstance(found, Absence) else found.claim

@@ -12,6 +12,7 @@ from dintero_claims_client import (
     AuthenticationError,
     Claimed,
     ClaimsClient,
+    ClientStateError,
     ConfigurationError,
     NoAnswerError,
     NotFoundError,
@@ -253,6 +254,82 @@ async def test_reads_are_calls(server, make_client, make_request):
     assert ended[1] == ("get_claim", "read")
     assert set(ended[2:-2]) == {("list_claims", "read")}
     assert ended[-2:] == [("get_claim", "refused"), ("get_claim", "no_answer")]
+
+
+@pytest.mark.parametrize("ref", ["order-0", "none"])
+async def test_looking_for_a_claim_is_one_call(server, make_client, make_request, caplog, ref):
+    """However many pages are read to find a claim, that is one call and one line, with the ref."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.claims += [{"id": f"claim-{n}", "ref": f"order-{n}"} for n in range(250)]
+    found = await client.find_claim(ref=ref)
+    assert (found is None) == (ref == "none")
+    (ended,) = (event for event in events if isinstance(event, CallEnded))
+    assert (ended.operation, ended.ending, ended.ref) == ("list_claims", "read", ref)
+    assert ended.attempts == len(server.reads) > 2
+    sent = [event for event in events if isinstance(event, AttemptSent) and event.call is not None]
+    assert {(event.call, event.ref) for event in sent} == {(ended.call, ref)}
+    assert len(_lines(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "raised", "ending"),
+    [
+        ([error_answer(403)], PermissionDeniedError, "refused"),
+        ([HANG] * 9, NoAnswerError, "no_answer"),
+        (None, NotSentError, "not_sent"),
+    ],
+)
+async def test_a_claim_that_cannot_be_looked_for(server, make_client, steps, raised, ending):
+    """Looking for a claim ends as its last page does, and the error is told with it."""
+    events = []
+    nobody = "http://127.0.0.1:9"
+    where = {"base_url": nobody, "token_url": f"{nobody}/t"} if steps is None else {}
+    client = await make_client(on_event=events.append, timeout=0.3, **where)
+    server.claims.append({"id": "claim-1", "ref": "order-1"})
+    server.on_read += [server._page, *(steps or ())]
+    with pytest.raises(raised):
+        await client.find_claim(ref="order-2")
+    (ended,) = (event for event in events if isinstance(event, CallEnded))
+    assert (ended.ending, ended.error, ended.ref) == (ending, raised.__name__, "order-2")
+
+
+async def test_a_caller_that_looks_no_longer(server, make_client):
+    """Looking for a claim that is cancelled ends as cancelled, and is no longer under way."""
+    events = []
+    client = await make_client(on_event=events.append)
+    server.on_read.append(HANG)
+    call = asyncio.create_task(client.find_claim(ref="order-1"))
+    await server.until(lambda: server.reads)
+    assert client.stats().in_flight == 1
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (events[-1].ending, events[-1].ref) == ("cancelled", "order-1")
+    assert client.stats().in_flight == 0
+
+
+async def test_draining_while_a_claim_is_looked_for(server, make_client):
+    """Looking for a claim goes on through all pages while the client drains, which waits for its end."""
+    client = await make_client()
+    server.claims += [{"id": f"claim-{n}", "ref": f"order-{n}"} for n in range(250)]
+    drains, under_way = [], []
+
+    def drain(incoming):
+        drains.append(asyncio.create_task(client.drain(10)))
+        return server._page(incoming)
+
+    def count(incoming):
+        under_way.append(client.stats().in_flight)
+        return server._page(incoming)
+
+    server.on_read += [drain, count]
+    found = await client.find_claim(ref="order-0")
+    assert found.id == "claim-0"
+    assert under_way == [1]
+    assert await drains[0]
+    with pytest.raises(ClientStateError):
+        await client.find_claim(ref="order-0")
 
 
 async def test_rows_of_a_batch_are_calls(server, make_client, make_request):

@@ -201,6 +201,20 @@ async def test_another_page_is_no_repetition(told, server, make_client, make_req
     ]
 
 
+async def test_looking_for_a_claim_is_one_span(told, server, make_client):
+    """All pages that are read to find a claim are spans of one call, which counts once."""
+    client = await make_client()
+    server.claims += [{"id": f"claim-{n}", "ref": f"order-{n}"} for n in range(250)]
+    await client.find_claim(ref="order-0")
+    call = told.span("dintero.list_claims")
+    assert call.attributes["dintero.claim.ref"] == "order-0"
+    pages = told.spans(LIST)
+    assert len(pages) == call.attributes["dintero.call.requests"] == 3
+    assert {_parent(page) for page in pages} == {call.context.span_id}
+    assert list(told.points("dintero.claims.calls").values()) == [1]
+    assert list(told.points("dintero.claims.calls.active").values()) == [0]
+
+
 async def test_a_repetition_that_is_not_sent_does_not_count(told, server, make_client, make_request):
     """A claim whose token is refused, and that gets no other, adds nothing to what is repeated."""
     client = await make_client()
