@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from . import _logs
 from ._harmless import harmless
+from .errors import ConfigurationError
 from .events import (
     AttemptEnded,
     AttemptSent,
@@ -31,6 +34,21 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 AttemptFailure: TypeAlias = Literal["not_sent", "no_answer", "cancelled"]
 """Why a request has no answer."""
+
+
+def check_hook(on_event: object) -> None:
+    """Raise `ConfigurationError` for what is no function, and for an async one: nobody would await it."""
+    if not callable(on_event):
+        raise ConfigurationError("on_event: must be a function that takes an event")
+    called: object = on_event
+    while isinstance(called, partial):
+        called = cast("partial[object]", called).func
+    for function in (called, type(called).__call__):
+        if iscoroutinefunction(function) or isasyncgenfunction(function):
+            raise ConfigurationError(
+                "on_event: must be a plain function, and not an async one, which nobody would await; give "
+                "the put_nowait of an asyncio.Queue, and read that in a task of yours"
+            )
 
 
 class Observer:

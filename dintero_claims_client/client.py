@@ -24,7 +24,7 @@ from ._generated.models.claim import Claim
 from ._generated.models.claim_request import ClaimRequest
 from ._harmless import harmless
 from ._limiter import Limiter
-from ._observing import Observer
+from ._observing import Observer, check_hook
 from ._operations import Operations
 from ._pages import PAGE_SIZE, walk
 from ._quota import CAPACITY, RetryQuota
@@ -157,8 +157,8 @@ class ClaimsClient:
         )
         if http_client is not None and not is_async_client(http_client):
             raise ConfigurationError("http_client: must be an httpx.AsyncClient")
-        if on_event is not None and not callable(on_event):
-            raise ConfigurationError("on_event: must be a function that takes an event")
+        if on_event is not None:
+            check_hook(on_event)
         self._http_client = http_client
         self._on_event = on_event
         self._batches: WeakSet[BatchRun] = WeakSet()

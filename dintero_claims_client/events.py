@@ -128,5 +128,5 @@ class CallEnded:
 Event: TypeAlias = AttemptSent | AttemptEnded | Retried | Refreshed | Paused | CallEnded
 """What is told."""
 
-EventHook: TypeAlias = Callable[[Event], object]
-"""Is called with each event."""
+EventHook: TypeAlias = Callable[[Event], None]
+"""Is called with each event; an `async def` is refused, because nobody would await it."""

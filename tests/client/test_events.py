@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import re
+from functools import partial
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from support.fake_server import HANG, RESET, error_answer
@@ -397,6 +399,47 @@ def test_what_is_no_function_is_refused():
     """An `on_event` that cannot be called is refused when the client is made."""
     with pytest.raises(ConfigurationError, match="on_event: must be a function"):
         ClaimsClient(account_id="T12345678", client_id="c", client_secret="s", on_event=1)
+
+
+async def _watch(_event):
+    pass
+
+
+async def _watch_again(_event):
+    yield
+
+
+class _Watch:
+    async def __call__(self, _event):
+        pass
+
+    async def see(self, _event, _more=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        _watch, _watch_again, _Watch(), _Watch().see, partial(_Watch().see, _more=1), partial(_Watch()),
+        partial(partial(_watch)), AsyncMock(),
+    ],
+    ids=[
+        "function", "generator", "object", "method", "partial method", "partial object", "partial partial",
+        "mock",
+    ],
+)  # fmt: skip
+def test_what_would_have_to_be_awaited_is_refused(hook):
+    """An async function would see no event, in whatever form it is given: it is refused at once."""
+    with pytest.raises(ConfigurationError, match="on_event: must be a plain function"):
+        ClaimsClient(account_id="T12345678", client_id="c", client_secret="s", on_event=hook)
+
+
+@pytest.mark.parametrize(
+    "hook", [print, [].append, asyncio.Queue().put_nowait, partial(print, "seen"), Mock(), _Watch]
+)
+def test_what_returns_at_once_is_taken(hook):
+    """Functions, methods, partial ones and classes are taken."""
+    ClaimsClient(account_id="T12345678", client_id="c", client_secret="s", on_event=hook)
 
 
 async def test_one_line_for_a_call(engine, make_client, make_request, caplog):

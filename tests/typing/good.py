@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -81,6 +82,9 @@ def clients() -> list[ClaimsClient]:
         ClaimsClient(
             account_id="T12345678", client_id="id", client_secret="s", http_client=httpx.AsyncClient()
         ),
+        ClaimsClient.from_env(on_event=list[Event]().append),
+        ClaimsClient.from_env(on_event=asyncio.Queue[Event]().put_nowait),
+        ClaimsClient.from_env(on_event=lambda event: watch(event)),
         ClaimsClient.from_env(),
         ClaimsClient.from_env(timeout=5.0, max_connections=20, on_event=watch, client_secret=secret),
     ]

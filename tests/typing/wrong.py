@@ -17,6 +17,9 @@ from dintero_claims_client import (
 from dintero_claims_client.events import CallEnded, Ending, Event
 
 
+async def watch(event: Event) -> None: ...
+
+
 def settings() -> None:
     ClaimsClient(account_id="T12345678", client_id="id")  # error: the secret is missing
     ClaimsClient("T12345678", "id", "secret")  # error: arguments have names
@@ -24,6 +27,7 @@ def settings() -> None:
     ClaimsClient.from_env(timeout="5")  # error: text
     ClaimsClient.from_env(time_out=5)  # error: no such setting
     ClaimsClient.from_env(on_event=lambda: None)  # error: takes no event
+    ClaimsClient.from_env(on_event=watch)  # error: nobody awaits it
     RetryPolicy(max_attempts="3")  # error: text
 
 

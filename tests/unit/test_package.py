@@ -39,7 +39,7 @@ ALLOWED = {
     "_logs": {"attrs", "events"},
     "_harmless": {"_logs"},
     "_otel": {"opentelemetry", "_harmless", "_version", "events"},
-    "_observing": {"_harmless", "_logs", "_otel", "events"},
+    "_observing": {"_harmless", "_logs", "_otel", "errors", "events"},
     "_validation": {"_generated", "errors"},
     "models": {"attrs", "_generated", "_validation", "errors"},
     "_operations": {
