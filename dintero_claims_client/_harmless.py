@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ._logs import LOGGER
+
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends the program, or the generator that this is in, and is for nobody to catch."""
 
 
 @contextmanager
@@ -17,8 +19,14 @@ def harmless() -> Generator[None, None, None]:
     """
     try:
         yield
-    # Whatever a function, a log handler or an exporter raises.
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-        with suppress(Exception, asyncio.CancelledError):
+    except _ENDS:
+        raise
+    # Whatever a function, a log handler or an exporter raises, a failure of `pytest.fail` too.
+    except BaseException as error:  # noqa: BLE001
+        try:
             # Not its text, and no traceback: nobody knows what they hold.
             LOGGER.error("event=watching_failed error=%s", type(error).__name__)
+        except _ENDS:
+            raise
+        except BaseException:  # noqa: BLE001, S110 - then nobody can be told
+            pass

@@ -26,6 +26,7 @@ from dintero_claims_client import (
     RetryPolicy,
     Unknown,
 )
+from dintero_claims_client._harmless import harmless
 from dintero_claims_client._observing import Observer
 from dintero_claims_client.events import (
     AttemptEnded,
@@ -377,6 +378,37 @@ async def test_a_function_that_cancels_fails_no_claim(server, make_client, make_
     assert [outcomes[0].claim.id, claim.id] == [taken["id"] for taken in server.claims]
     failures = {record.getMessage() for record in _lines(caplog, logging.ERROR)}
     assert failures == {"event=watching_failed error=CancelledError"}
+
+
+class _Failed(BaseException):
+    """As pytest's own: what `pytest.fail` raises is no `Exception`."""
+
+
+@pytest.mark.parametrize("failure", [_Failed, pytest.fail.Exception])
+async def test_what_is_no_exception_fails_no_claim(server, make_client, make_request, caplog, failure):
+    """Whatever a function or the log raises, a claim that was taken is told as taken."""
+
+    def fail(_):
+        raise failure("what nobody may know")
+
+    logger = logging.getLogger(LOGGER)
+    client = await make_client(on_event=fail)
+    logger.addFilter(fail)
+    try:
+        claim = await client.claim(make_request("order-1"))
+    finally:
+        logger.removeFilter(fail)
+    again = await client.claim(make_request("order-2"))
+    assert [claim.id, again.id] == [taken["id"] for taken in server.claims]
+    failures = {record.getMessage() for record in _lines(caplog, logging.ERROR)}
+    assert failures == {f"event=watching_failed error={failure.__name__}"}
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_the_program_is_not_kept(ending):
+    """What is to end the program ends it, also where it comes while somebody is told."""
+    with pytest.raises(ending), harmless():
+        raise ending
 
 
 async def test_a_log_that_fails_fails_no_claim(server, make_client, make_request):
