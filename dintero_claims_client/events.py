@@ -2,8 +2,10 @@
 
     client = ClaimsClient.from_env(on_event=print)
 
-They hold neither secrets nor customers. The function is called on the client's event loop and is to return
-at once; what it raises is logged, and has no effect on the call.
+They hold neither secrets nor customers, and nothing of what the server says in words, which may name one. The
+function is called on the client's event loop and is to return at once; what it raises is logged, and has no
+effect on the call. Calls that are refused before they begin (`InvalidClaimError`, `ClientStateError`) have no
+events.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class AttemptSent:
 
     `call` is the same for all events of a call, and None for a token request, which is for all calls.
     `operation` is what the request asks for: a claim whose outcome is open reads lists too. `attempt` counts
-    the call's requests for that, from 1. `ref` is the claim's.
+    the call's requests for that, from 1. `ref` is that of the claim, or of the one that is looked for.
     """
 
     operation: Operation
@@ -71,9 +73,10 @@ class AttemptEnded:
 
 @attrs.frozen(kw_only=True)
 class Retried:
-    """A request is repeated now, after a wait of `delay` seconds, because the last one ended so (`reason`).
+    """A request is sent again now, after a wait of `delay` seconds, because the last one ended so (`reason`).
 
-    Other fields are as of `AttemptSent`; `attempt` is the one that is repeated.
+    Other fields are as of `AttemptSent`; `attempt` is the one that is repeated. Another look for a claim
+    whose outcome is open is not told as one.
     """
 
     operation: Operation
@@ -104,7 +107,7 @@ class Paused:
 
 @attrs.frozen(kw_only=True)
 class CallEnded:
-    """A call has ended. A call reads one page where it is of a list.
+    """A call has ended: `list_claims` is one for each page, `find_claim` one `list_claims` with a `ref`.
 
     `attempts` counts its requests, those for looking its claim up among them; `waited` is how many of its
     `seconds` it waited for a connection, None where nobody counted. `status` and `error` (the name of its

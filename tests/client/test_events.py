@@ -16,6 +16,7 @@ from dintero_claims_client import (
     ClaimsClient,
     ClientStateError,
     ConfigurationError,
+    InvalidClaimError,
     NoAnswerError,
     NotFoundError,
     NotSentError,
@@ -333,6 +334,20 @@ async def test_draining_while_a_claim_is_looked_for(server, make_client):
     assert await drains[0]
     with pytest.raises(ClientStateError):
         await client.find_claim(ref="order-0")
+
+
+async def test_what_is_refused_before_it_begins_is_no_call(server, make_client, make_request, caplog):
+    """A claim that breaks a rule, and what a client that drains does not take, has no event and no line."""
+    events = []
+    client = await make_client(on_event=events.append)
+    with pytest.raises(InvalidClaimError):
+        await client.claim(make_request(customer_id=""))
+    await client.drain(1)
+    for call in (client.claim(make_request()), client.get_claim("claim-1"), client.find_claim(ref="order-1")):
+        with pytest.raises(ClientStateError):
+            await call
+    assert events == []
+    assert _lines(caplog, logging.DEBUG) == []
 
 
 async def test_rows_of_a_batch_are_calls(server, make_client, make_request):
