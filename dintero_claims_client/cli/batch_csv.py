@@ -13,6 +13,7 @@ from dintero_claims_client._validation import shape
 from dintero_claims_client.cli import output
 from dintero_claims_client.cli.batch_csv_rows import RowPart, RowParts
 from dintero_claims_client.cli.batch_rows import (
+    HOLDS_NUL,
     ROW_MAX,
     TOO_LONG,
     BadRow,
@@ -90,6 +91,8 @@ def _header(rows: RowParts, delimiter: str | None) -> tuple[list[str], str]:
         row = _first_row(rows)
     if row is None:
         raise UsageError("the input has no header")
+    if b"\0" in row.content:
+        raise UsageError(f"line {row.line}: the header {HOLDS_NUL.reason}")
     readable: dict[str, list[str]] = {}
     why = ""
     for candidate in delimiter or _DELIMITERS:

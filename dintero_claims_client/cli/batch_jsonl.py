@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 
 from dintero_claims_client.cli.batch_rows import (
     BOM,
+    HOLDS_NUL,
     ROW_MAX,
     TOO_LONG,
     BadRow,
@@ -18,7 +19,7 @@ from dintero_claims_client.cli.batch_rows import (
     checked_claim,
     excerpt,
 )
-from dintero_claims_client.cli.claim_file import parse_json
+from dintero_claims_client.cli.claim_file import json_flaw, parse_json
 from dintero_claims_client.errors import InvalidClaimError
 from dintero_claims_client.models import ClaimRequest
 
@@ -50,14 +51,14 @@ def _skip_rest(stream: BinaryIO, piece: bytes) -> None:
 def _claim(row: bytes) -> ClaimRequest | Flaw:
     if b"\0" in row:
         # Said first, because it is how UTF-16 looks, of which JSON would name a column.
-        return Flaw("holds a NUL byte")
+        return HOLDS_NUL
     try:
         # Without the line end, after which JSON would count another line.
         value = parse_json(row.rstrip(b"\r\n").decode())
     except UnicodeDecodeError:
         return Flaw("is not UTF-8")
     except JSONDecodeError as error:
-        return Flaw(f"is not JSON: {error.msg}, column {error.colno}")
+        return Flaw(f"is not JSON: {json_flaw(error)}, column {error.colno}")
     except ValueError as error:
         return Flaw(str(error))
     try:

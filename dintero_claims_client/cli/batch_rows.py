@@ -38,7 +38,7 @@ class BadRow:
     """A row of which no claim is made, and why.
 
     `text` is the row as far as it can be shown, `line` the number of its first line; `field` and `rule` are
-    there where a rule for claims is broken, `ref` where it has one that other rows may have too.
+    there where a rule for claims is broken, `ref` where it is known.
     """
 
     line: int
@@ -62,6 +62,9 @@ class Flaw:
         """Return the row that has this flaw."""
         reason = self.reason if len(self.reason) <= REASON_MAX else f"{self.reason[: REASON_MAX - 1]}…"
         return BadRow(line, reason, text, self.field, self.rule, self.ref)
+
+
+HOLDS_NUL = Flaw("holds a NUL byte, as UTF-16 does; save the file as UTF-8")
 
 
 def broken_rule(error: InvalidClaimError) -> Flaw:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
@@ -111,7 +112,7 @@ class Staging:
     def _bad_rows(self, line: int, ref: str | None, why: Flaw) -> Iterator[BadRow]:
         for at, text, reason, name, rule in self._rows("text, reason, field, rule", line, ref):
             flaw = why if reason is None else Flaw(reason, name, rule)
-            yield flaw.at(at, text)
+            yield replace(flaw, ref=ref).at(at, text)
 
     def _claim(self, line: int, ref: str | None) -> ClaimRequest | Flaw:
         # A claim that lacks a row would be another one, and its ref be spent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +42,11 @@ def parse_json(text: str) -> object:
         raise ValueError("it is nested too deep") from None
 
 
+def json_flaw(error: json.JSONDecodeError) -> str:
+    """Return what is wrong with JSON without the last words of Python, which lead to a place in the text."""
+    return re.sub(r"(( starting)? at|: )$", "", error.msg)
+
+
 def _parse(content: bytes, name: str) -> object:
     try:
         # Some editors begin UTF-8 with a byte order mark.
@@ -50,7 +56,7 @@ def _parse(content: bytes, name: str) -> object:
         raise UsageError(f"{name}: line {line}: is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{name}: line {error.lineno}, column {error.colno}: is not JSON: {error.msg}"
+            f"{name}: line {error.lineno}, column {error.colno}: is not JSON: {json_flaw(error)}"
         ) from None
     except ValueError as error:
         raise UsageError(f"{name}: is not JSON that can be used: {error}") from None

@@ -231,9 +231,10 @@ def test_a_ref_at_any_place_of_a_part(at):
     ids=range(17),
 )
 def test_a_row_that_breaks_a_rule(bad, field, rule, got):
-    """A row that breaks a rule names it and the field, and no claim is made of the other rows of its ref."""
+    """A row that breaks a rule names it, the field and its ref, and brings the other rows of its ref down."""
     first, second, third, good = read_csv(row("r", "d1"), bad, row("r", "d2"), row("s"))
-    assert second == BadRow(3, f"{field}: {rule}; got {got}", second.text, field, rule)
+    assert second == BadRow(3, f"{field}: {rule}; got {got}", second.text, field, rule, "r")
+    assert (first.ref, third.ref) == ("r", "r")
     assert (first.line, good.line, good.request.ref) == (2, third.line + 1, "s")
     assert first.reason == third.reason == "line 3, of the same ref, is bad"
     assert (first.field, first.rule) == (None, None)
@@ -459,7 +460,11 @@ def test_few_columns():
         (b"\xef\xbb\xbf\n \n", [], "the input has no header"),
         (b"sep=;\n", [], "the input has no header"),
         (b"\n" + REQUIRED.encode() + b",\xff", [], "line 2: the header is not UTF-8"),
-        (HEADER.encode("utf-16-be"), [], "the header holds a NUL byte"),
+        (
+            HEADER.encode("utf-16-be"),
+            [],
+            "the header holds a NUL byte, as UTF-16 does; save the file as UTF-8",
+        ),
         (b'"a', [], "the header has a quote that is not closed"),
         (b'"a"b', [], "the header is not CSV: "),
         (REQUIRED.encode() + b"," * ROW_MAX, [], f"the header {TOO_LONG}"),

@@ -75,8 +75,10 @@ def test_what_is_a_line(content, lines):
     [
         (b'{"ref": "\xff"}', "is not UTF-8"),
         (line(ref="\ud800"), "is not UTF-8"),
-        (GOOD.decode().encode("utf-16-le"), "holds a NUL byte"),
-        (b'{"ref": "a\0"}', "holds a NUL byte"),
+        (GOOD.decode().encode("utf-16-le"), "holds a NUL byte, as UTF-16 does; save the file as UTF-8"),
+        (b'{"ref": "a\0"}', "holds a NUL byte, as UTF-16 does; save the file as UTF-8"),
+        (b'{"ref": "order', "is not JSON: Unterminated string, column 9"),
+        (b'{"ref": "a\tb"}', "is not JSON: Invalid control character, column 11"),
         (b"{]", "is not JSON: Expecting property name enclosed in double quotes, column 2"),
         (b"order-1", "is not JSON: Expecting value, column 1"),
         (b'{"ref":', "is not JSON: Expecting value, column 8"),
@@ -93,7 +95,7 @@ def test_what_is_a_line(content, lines):
         (padded(ROW_MAX), TOO_LONG),
         (padded(3 * ROW_MAX), TOO_LONG),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_a_line_that_is_no_json(content, reason):
     """A line that is no JSON, or that readers disagree about, is bad; those around it are claims."""
