@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
@@ -24,8 +24,8 @@ def _check_share(_type: object, value: float) -> None:
         raise ValueError("It must be between 0 and 1.")
 
 
-def _check_positive(_type: object, value: int) -> None:
-    if value < 1:
+def _check_positive(_type: object, value: int | None) -> None:
+    if value is not None and value < 1:
         raise ValueError("It must be 1 or more.")
 
 
@@ -42,6 +42,18 @@ def _check_positive_number(_type: object, value: float | None) -> None:
 def _check_port(_type: object, value: int) -> None:
     if not 0 <= value <= 65_535:
         raise ValueError("It must be between 0 and 65535.")
+
+
+def as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Return options by their names as a command is given them."""
+    arguments: list[str] = []
+    for name, value in options.items():
+        arguments.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            # 200 and not 200.0, as it was given.
+            whole = isinstance(value, float) and value.is_integer()
+            arguments.append(str(int(value) if whole else value))
+    return arguments
 
 
 Json = Annotated[

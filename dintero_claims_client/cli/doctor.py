@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dintero_claims_client import RetryPolicy
-from dintero_claims_client.cli.connection import Connection
+from dintero_claims_client.cli.connection import Connection, as_commands_say
 from dintero_claims_client.cli.doctor_api import ExaminedClient, ask_api, not_asked
 from dintero_claims_client.cli.doctor_clock import check_clock
 from dintero_claims_client.cli.doctor_contract import check_contract
@@ -46,7 +46,7 @@ async def _examine(connection: Connection, known: Known, journal: Path | None) -
         # One attempt: who waits for an answer wants the first one.
         client = ExaminedClient.from_env(**connection.options(), retry=RetryPolicy(max_attempts=1))
     except ConfigurationError as error:
-        wrong = error
+        wrong = as_commands_say(error)
     settings, secret = check_settings(known, wrong), check_secret(known)
     server = Server.of(base_url(known))
     road, probe, certificate = await _examine_road(connection, server)

@@ -172,7 +172,7 @@ def _shown(name: str, value: object) -> str:
     if name == "client_secret":
         return "set"
     # A URL with credentials is refused, but it is shown before.
-    return re.sub(r"//[^/]*@", "//[secret]@", str(value))
+    return re.sub(r"//.*@", "//[secret]@", str(value))
 
 
 def _flaw(text: str) -> str | None:

@@ -35,7 +35,8 @@ async def check_tls(
 ) -> tuple[Check, Certificate | None]:
     """Shake hands as the client does; where the certificate is not trusted, return what it says too."""
     if server.scheme != "https":
-        return Check("TLS", "base_url is http://, to this machine", "skipped"), None
+        where = "to this machine" if server.is_local else "and nothing is encrypted"
+        return Check("TLS", f"base_url is http://, {where}", "skipped"), None
     if proxy is not None and proxy.url.startswith("https:"):
         return Check("TLS", f"{proxy.variable} is https://, and is not looked through", "skipped"), None
     try:

@@ -1,5 +1,6 @@
 """The doctor: what it shows of the settings, what it asks of the API, and how it tells what it found."""
 
+import asyncio
 import base64
 import json
 import re
@@ -12,6 +13,8 @@ import yaml
 from dintero_claims_client import SPEC_VERSION, ConfigurationError
 from dintero_claims_client._generated.contract import SPEC_SHA256
 from dintero_claims_client.cli import doctor_api, doctor_scope
+from dintero_claims_client.cli.doctor_network import Server
+from dintero_claims_client.cli.doctor_tls import check_tls
 from dintero_claims_client.sandbox import Operation, Sandbox
 
 SECRET = "secret-of-the-test"
@@ -255,6 +258,26 @@ def test_the_address_that_is_not_set(run, no_dns):
     assert checks(finished)["environment"] == ("ok", "test account T12345678 at api.dintero.com | None")
 
 
+def test_an_address_that_is_not_encrypted(run, no_dns, monkeypatch):
+    """http:// is refused in words of the command, and not called this machine unless it is."""
+    monkeypatch.setenv("DINTERO_CLIENT_ID", "client-1")
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "secret-of-mine")
+    options = ["--account-id", "T12345678", "--base-url", "http://api.dintero.com/v1"]
+    finished = run("doctor", *options)
+    assert finished.code == 2
+    assert "http:// sends the secret in the clear; use https://\n" in finished.out
+    assert "to this machine" not in finished.out
+    listed = run("list", *options)
+    assert listed.err.startswith("error: base_url: http:// sends the secret in the clear; use https://\n")
+
+
+def test_http_to_another_machine(monkeypatch):
+    """That http:// is not encrypted is said of another machine, where there is a way to it."""
+    for host, words in (("127.0.0.1", "to this machine"), ("192.0.2.1", "nothing is encrypted")):
+        check, _ = asyncio.run(check_tls(Server.of(f"http://{host}/v1"), None, seconds=1))
+        assert (check.status, words in check.message) == ("skipped", True)
+
+
 def test_a_production_account(run, no_dns):
     """A production account is said loudly, with what a claim does there."""
     finished = run("doctor", "--account-id", "P12345678")
@@ -288,11 +311,13 @@ def test_an_environment_that_contradicts_itself(run, monkeypatch):
     assert checks(finished)["network"] == ("skipped", "base_url names no server")
 
 
-def test_credentials_in_the_address(run, sandbox):
-    """A password in a base URL is refused, and not shown."""
-    finished = run("doctor", "--json", "--base-url", "https://user:hunter-two@api.dintero.com/v1")
-    assert diagnosis(finished)[:2] == (2, "settings")
-    assert "hunter-two" not in finished.out
+@pytest.mark.parametrize("password", ["hunter-two", "hunter/-two", "1/hunter@-two"])
+def test_credentials_in_the_address(run, sandbox, no_dns, password):
+    """A password in a base URL is refused, and not shown, also where it has a slash or an @ in it."""
+    finished = run("doctor", "--json", "--base-url", f"https://user:{password}@api.dintero.com/v1")
+    # With a number before the slash it is an address with a port, as any.
+    assert (checks(finished)["settings"][0] == "failed") == (not password[0].isdigit())
+    assert not re.search("hunter|-two", finished.out + finished.err)
     assert settings(finished)["base_url"][0] == "https://[secret]@api.dintero.com/v1"
 
 
@@ -335,7 +360,7 @@ def test_a_wrong_path(run, sandbox):
     """An address without its version has no token endpoint."""
     base_url = settings(run("doctor", "--json"))["base_url"][0]
     code, check, said = diagnosis(run("doctor", "--json", "--base-url", base_url.removesuffix("/v1")))
-    assert (code, check) == (3, "token")
+    assert (code, check) == (2, "token")
     assert "there is no such address" in said
 
 
@@ -343,8 +368,8 @@ def test_a_wrong_path(run, sandbox):
     ("method", "answer", "code", "check", "words"),
     [
         ("POST", (200, b"<html>Log in</html>"), 1, "token", "something else than the API"),
-        ("POST", (302, b""), 3, "token", "there is no such address"),
-        ("POST", (404, b""), 3, "token", "there is no such address"),
+        ("POST", (302, b""), 2, "token", "there is no such address"),
+        ("POST", (404, b""), 2, "token", "there is no such address"),
         ("POST", (503, b""), 1, "token", "try again later"),
         ("POST", (429, b""), 1, "token", "try again later"),
         ("POST", None, 1, "token", "the connection broke"),
