@@ -38,10 +38,6 @@ Results go to stdout, everything else to stderr. With --json both are JSON.
 All options of a command: dintero-claims COMMAND --help
 """
 
-_EXIT_CODES = "Exit codes:\n" + "\n".join(
-    f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items()
-)
-
 
 class _Formatter(PlainFormatter):
     """Plain text whose entries stay within the width: what goes on in a further line is indented."""
@@ -65,7 +61,7 @@ class _Formatter(PlainFormatter):
 app = App(
     name="dintero-claims",
     help=_HELP,
-    help_epilogue=_EXIT_CODES,
+    help_epilogue=exit_codes.listed(exit_codes.MEANINGS),
     # Plain: it is read in pipes and files too, and its lines are to stay as they are.
     help_format="plaintext",
     help_formatter=_Formatter(),
@@ -195,7 +191,7 @@ async def get(
 @app.command(name="list")
 async def list_(
     *,
-    limit: Positive = 100,
+    limit: Positive | None = None,
     all_: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     json: Json = False,
     connection: Connection = FROM_ENVIRONMENT,
@@ -210,12 +206,15 @@ async def list_(
     Parameters
     ----------
     limit
-        How many at most.
+        How many at most; by default 100.
     all_
         Without a limit.
     """
     from dintero_claims_client.cli import claims
 
+    if all_ and limit is not None:
+        raise exit_codes.UsageError("--limit and --all contradict each other: give one of them")
+    limit = 100 if limit is None else limit
     return await claims.list_(connection, limit=None if all_ else limit, as_json=json)
 
 

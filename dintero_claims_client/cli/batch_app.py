@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from dintero_claims_client.cli import exit_codes
 from dintero_claims_client.cli.arguments import File, Flag, Json
 from dintero_claims_client.cli.batch_options import AS_USUAL, Claiming
 from dintero_claims_client.cli.connection import FROM_ENVIRONMENT, Connection
@@ -17,6 +18,7 @@ batch = App(
     "Example: dintero-claims batch run claims.jsonl --dry-run\n"
     "Example: dintero-claims batch run claims.jsonl\n"
     "Example: dintero-claims batch resume claims.jsonl.journal",
+    help_epilogue=exit_codes.listed(exit_codes.OF_A_BATCH),
 )
 
 # Paths, so that shells complete the names of files.
@@ -40,12 +42,10 @@ def run(
     """Claim each row of a file: all of it is read into a journal and checked first.
 
     A row ends as taken, refused, rejected (it breaks a rule, and is not sent) or
-    unknown. Rejected rows go to JOURNAL.rejects.jsonl, with line and reason.
-    What is interrupted goes on with batch resume, or with the same command
-    again. Nothing is claimed twice.
-
-    Exit codes: 0 all taken, 1 some refused or rejected, 3 the credentials were
-    refused, 4 some unknown, 130 interrupted.
+    unknown. Rejected rows go to JOURNAL.rejects.jsonl, with line and reason; with
+    --dry-run, which has no journal, to INPUT.rejects.jsonl. What is interrupted
+    goes on with batch resume, or with the same command again. Nothing is
+    claimed twice.
 
     Example: dintero-claims batch run claims.jsonl --concurrency 200
     Example: dintero-claims batch run sales.csv --map order=ref --dry-run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from dintero_claims_client._validation import check_claim
 from dintero_claims_client.cli import exit_codes, output
 from dintero_claims_client.cli.claim_file import read_claim
 from dintero_claims_client.cli.connection import Connection
+from dintero_claims_client.errors import ClaimsError, RefConflictError
 from dintero_claims_client.models import Claim, ClaimRequest, Unset
 
 _COLUMNS = ("id", "ref", "customer_id", "purchase_at", "deleted_at")
@@ -62,20 +64,41 @@ async def _claim(client: ClaimsClient, request: ClaimRequest, if_exists: Literal
             raise exit_codes.Interrupted(
                 f"interrupted; the claim may have been taken: {output.look_up(ref)}", ref=ref
             ) from None
+        except RefConflictError as error:
+            if if_exists == "return":
+                # It was compared, so that there is nothing left to ask for.
+                error.add_note(
+                    "this claim was not taken: another one has its ref\n"
+                    f"to see it: {output.look_up(str(request.ref))}"
+                )
+            raise
+
+
+@contextmanager
+def _reading(command: str) -> Generator[None, None, None]:
+    """Let errors be told to who wanted to claim nothing."""
+    try:
+        yield
+    except ClaimsError as error:
+        if (advice := output.advice_to_reader(error, command)) is not None:
+            error.add_note(advice)
+        raise
 
 
 async def get(claim_id: str, connection: Connection, *, as_json: bool) -> int:
     """Show the claim with an id."""
-    async with connection.client() as client:
-        found = await client.get_claim(claim_id)
+    with _reading("get"):
+        async with connection.client() as client:
+            found = await client.get_claim(claim_id)
     _write_claim(found, as_json=as_json)
     return exit_codes.DONE
 
 
 async def find(ref: str, connection: Connection, *, as_json: bool) -> int:
     """Show the claim with a ref."""
-    async with connection.client() as client:
-        found = await client.find_claim(ref=ref)
+    with _reading("find"):
+        async with connection.client() as client:
+            found = await client.find_claim(ref=ref)
     if found is None:
         raise exit_codes.ClaimNotFound(
             "no claim with this ref was found. At most 2,000 claims are looked through, and in an account "
@@ -88,6 +111,11 @@ async def find(ref: str, connection: Connection, *, as_json: bool) -> int:
 
 async def list_(connection: Connection, *, limit: int | None, as_json: bool) -> int:
     """Show the account's claims, at most `limit` of them."""
+    with _reading("list"):
+        return await _list(connection, limit, as_json=as_json)
+
+
+async def _list(connection: Connection, limit: int | None, *, as_json: bool) -> int:
     async with connection.client() as client:
         page_size = _MOST_IN_PAGE if limit is None else min(limit, _MOST_IN_PAGE)
         claims = _first(limit, client.list_claims(page_size=page_size))

@@ -31,10 +31,26 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         USAGE: "wrong usage or configuration; nothing was sent",
         AUTHENTICATION: "the credentials were refused",
         OUTCOME_UNKNOWN: "the claim may have been taken; look it up by its ref",
-        CONFLICT: "another claim has this ref",
+        CONFLICT: "the ref has a claim already: this one from before, or another",
         INTERRUPTED: "interrupted",
     }
 )
+
+OF_A_BATCH: Mapping[int, str] = MappingProxyType(
+    {
+        DONE: "done; all rows were taken",
+        FAILED: "some rows were refused or rejected, or it failed",
+        USAGE: MEANINGS[USAGE],
+        AUTHENTICATION: MEANINGS[AUTHENTICATION],
+        OUTCOME_UNKNOWN: "some rows may have been taken; resume the batch",
+        INTERRUPTED: "interrupted; resume the batch",
+    }
+)
+
+
+def listed(meanings: Mapping[int, str]) -> str:
+    """Return exit codes and what they mean, as help shows them."""
+    return "Exit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in meanings.items())
 
 
 class CommandError(Exception):
@@ -75,16 +91,28 @@ _CODES: tuple[tuple[type[ClaimsError], int], ...] = (
 )
 
 
+_STOPPED = "the batch was stopped: "
+
+
 class BatchStopped(CommandError):  # noqa: N818 - what happened to the rest of the batch
     """Something that is not about a single row ended the batch; what was claimed before is claimed."""
 
     def __init__(self, error: ClaimsError) -> None:
-        super().__init__(f"the batch was stopped: {error}", ref=error.ref)
+        # Some say so themselves.
+        super().__init__(f"{_STOPPED}{str(error).removeprefix(_STOPPED)}", ref=error.ref)
+        self.cause = error
         self.exit_code = exit_code(error)
+
+
+def is_wrong_address(error: ClaimsError) -> bool:
+    """Say whether the token endpoint is not where the settings say; what refuses credentials says so."""
+    return isinstance(error, AuthenticationError) and error.status not in (400, 401, 403)
 
 
 def exit_code(error: ClaimsError | CommandError) -> int:
     """Return the exit code that an error ends the command with."""
     if isinstance(error, CommandError):
         return error.exit_code
+    if is_wrong_address(error):
+        return USAGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dintero_claims_client.cli.exit_codes import CommandError, exit_code
+from dintero_claims_client.cli.exit_codes import BatchStopped, CommandError, exit_code, is_wrong_address
 from dintero_claims_client.errors import (
     APIStatusError,
     AuthenticationError,
     ClaimsError,
+    ClientStateError,
     ConfigurationError,
     InvalidClaimError,
     JournalError,
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _DOCTOR = "dintero-claims doctor"
+
+_NOT_CLAIMED = "nothing was claimed; "
+
+_WRONG_ADDRESS = (
+    "there is no token endpoint at this address: check base_url, which ends with its version as in "
+    "https://api.dintero.com/v1, and account_id"
+)
 
 _FACTS = ("status", "code", "request_id", "ref", "retry_after", "taken", "field", "rule", "errors")
 """What an error says about itself beside its message, where it has it."""
@@ -132,7 +140,8 @@ def printable(text: str) -> str:
 
 def write_error(error: ClaimsError | CommandError, *, as_json: bool) -> None:
     """Say on stderr what went wrong and what to do next: in words, or as one JSON object."""
-    advice = _advice(error)
+    # Whoever raised it may know more than its class says.
+    advice = "\n".join(getattr(error, "__notes__", ())) or _advice(error)
     if as_json:
         sys.stderr.write(f"{json.dumps(_error_object(error, advice))}\n")
         return
@@ -149,6 +158,14 @@ def look_up(ref: str) -> str:
     return f"dintero-claims find --ref {printable(shlex.quote(ref))}"
 
 
+def advice_to_reader(error: ClaimsError, command: str) -> str | None:
+    """Return what to do next after a command that only reads."""
+    if isinstance(error, InvalidClaimError):
+        return f"nothing was sent; see dintero-claims {command} --help"
+    advice = _advice(error)
+    return None if advice is None else advice.removeprefix(_NOT_CLAIMED)
+
+
 def _error_object(error: ClaimsError | CommandError, advice: str | None) -> Mapping[str, Any]:
     facts = {name: getattr(error, name) for name in _FACTS if getattr(error, name, None) not in (None, ())}
     told = {"error": type(error).__name__, "message": str(error), "exit_code": exit_code(error), **facts}
@@ -158,6 +175,20 @@ def _error_object(error: ClaimsError | CommandError, advice: str | None) -> Mapp
 def _advice(error: ClaimsError | CommandError) -> str | None:
     """Return what to do next, where the message alone does not say it."""
     match error:
+        case BatchStopped(cause=JournalWriteError() as cause):
+            return _advice(cause)
+        case BatchStopped(cause=AuthenticationError() as cause) if is_wrong_address(cause):
+            return f"{_WRONG_ADDRESS}: {_DOCTOR}"
+        case BatchStopped(cause=JournalError() | ClientStateError()):
+            return None
+        case BatchStopped():
+            return f"what was claimed before is in the journal; to see what is wrong: {_DOCTOR}"
+        case OutcomeUnknownError(ref=str(ref), taken=True):
+            return (
+                f"the ref has a claim, and it was not found: {look_up(ref)} looks through 2,000 claims only\n"
+                f'a batch looks through the whole list: write the claim with "ref": {json.dumps(ref)} on one '
+                "line of a file, and give it to dintero-claims batch run FILE"
+            )
         case OutcomeUnknownError(ref=str(ref)):
             return (
                 f"before claiming again, look it up: {look_up(ref)}\n"
@@ -165,34 +196,34 @@ def _advice(error: ClaimsError | CommandError) -> str | None:
             )
         case RefConflictError(ref=str(ref)):
             return (
-                f"this claim was not taken; the claim that has the ref: {look_up(ref)}\n"
-                "where that is the same claim, --if-exists return prints it instead"
+                "the ref has a claim already: this one from before, or another; --if-exists return tells "
+                f"which, and prints the claim where it is the same\nto see it: {look_up(ref)}"
             )
         case OutcomeUnknownError():
             return "before claiming again, look for it: dintero-claims list --all"
+        case AuthenticationError() if is_wrong_address(error):
+            return f"{_NOT_CLAIMED}{_WRONG_ADDRESS}: {_DOCTOR}"
         case AuthenticationError() | ConfigurationError():
-            return f"nothing was claimed; to see what is wrong: {_DOCTOR}"
+            return f"{_NOT_CLAIMED}to see what is wrong: {_DOCTOR}"
         case PermissionDeniedError():
             return (
-                "nothing was claimed; ask whoever manages the API client for the scope write:discounts\n"
+                f"{_NOT_CLAIMED}ask whoever manages the API client for the scope write:discounts\n"
                 f"what the token allows: {_DOCTOR}"
             )
         case NotFoundError():
             return (
-                "nothing was claimed; what the server names is not in this account, or base_url is wrong: "
-                f"{_DOCTOR}"
+                f"{_NOT_CLAIMED}what the server names is not in this account, or base_url is wrong: {_DOCTOR}"
             )
         case RateLimitedError(retry_after=seconds):
-            return f"nothing was claimed; repeat it {_when(seconds)}"
+            return f"{_NOT_CLAIMED}repeat it {_when(seconds)}"
         case NotSentError(retry_after=seconds):
             return (
-                f"nothing was claimed; it can be repeated safely {_when(seconds)}\n"
-                f"if that does not help: {_DOCTOR}"
+                f"{_NOT_CLAIMED}it can be repeated safely {_when(seconds)}\nif that does not help: {_DOCTOR}"
             )
         case NoAnswerError() | ServerError():
-            return f"nothing was claimed; it can be repeated safely; if that does not help: {_DOCTOR}"
+            return f"{_NOT_CLAIMED}it can be repeated safely; if that does not help: {_DOCTOR}"
         case APIStatusError():
-            return "nothing was claimed; mend what the server names"
+            return f"{_NOT_CLAIMED}mend what the server names"
         case InvalidClaimError():
             return "nothing was sent; a claim that keeps the rules: dintero-claims claim --help"
         case JournalWriteError():

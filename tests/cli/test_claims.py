@@ -120,6 +120,32 @@ def test_the_same_claim_again(run, sandbox, claim_file):
     assert len(sandbox.ledger.claims) == 1
 
 
+def test_a_ref_that_has_a_claim_already(run, sandbox, claim_file):
+    """Of a conflict it is said that the claim may be this one, until they were compared."""
+    run("claim", claim_file())
+    again = run("claim", claim_file())
+    assert again.code == 5
+    assert "this one from before, or another; --if-exists return tells which" in again.err
+    other = run("claim", claim_file(customer_id="customer-2"), "--if-exists", "return")
+    assert other.code == 5
+    assert "this claim was not taken: another one has its ref" in other.err
+    assert "--if-exists" not in other.err
+    assert len(sandbox.ledger.claims) == 1
+
+
+def test_a_claim_far_behind_in_the_list(run, sandbox, claim_file):
+    """A ref that a single call does not find is settled by a batch of one row, which its error advises."""
+    *_, claim_id = take(sandbox, 2_300)
+    file = claim_file(ref="order-0")
+    finished = run("claim", file, "--if-exists", "return", "--json")
+    assert (finished.code, finished.error["taken"]) == (4, True)
+    assert "dintero-claims batch run FILE" in finished.error["advice"]
+    assert "--if-exists" not in finished.error["advice"]
+    outcome = run("batch", "run", file, "--out", "-").result
+    assert (outcome["outcome"], outcome["recovered"], outcome["claim"]["id"]) == ("taken", True, claim_id)
+    assert len(sandbox.ledger.claims) == 2_300
+
+
 def test_an_outcome_that_is_unknown(run, serve, claim_file):
     """A claim that may have been taken ends with 4, and says how to look it up."""
     sandbox = serve(Sandbox(faults=FaultPlan(retry_after=1000)))
@@ -251,7 +277,21 @@ def test_get(run, sandbox):
     assert finished.code == 1
     assert finished.out == ""
     assert "Claim not found" in finished.err
+    assert "what the server names is not in this account" in finished.err
     assert run("get", "..").code == 2
+
+
+@pytest.mark.parametrize("arguments", [["get", "no-such-id"], ["get", ""], ["find", "--ref", ""], ["list"]])
+def test_advice_to_who_reads(run, sandbox, monkeypatch, arguments):
+    """Who only reads is told nothing about claiming."""
+    if arguments == ["list"]:
+        monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong-secret")
+    finished = run(*arguments)
+    assert finished.code in {1, 2, 3}
+    assert "nothing was claimed" not in finished.err
+    assert "claim --help" not in finished.err
+    assert "" not in arguments or f"see dintero-claims {arguments[0]} --help" in finished.err
+    assert finished.err.count("\n") == 2
 
 
 def test_find(run, sandbox):
@@ -280,6 +320,13 @@ def test_list(run, sandbox, options, count, requests):
     assert [line[0] for line in lines] == ids[:count]
     assert lines[0][1:] == ["order-229", "customer-1", "2026-11-07T05:31:56+00:00", ""]
     assert sandbox.ledger.requests[Operation.LIST, "200"] == requests
+
+
+def test_a_limit_and_none(run, sandbox):
+    """A limit together with --all is refused: one of them would be ignored."""
+    finished = run("list", "--limit", "3", "--all")
+    assert (finished.code, "--limit and --all" in finished.err) == (2, True)
+    assert sandbox.ledger.requests.total() == 0
 
 
 def test_list_for_machines(run, sandbox):

@@ -31,10 +31,12 @@ ERRORS: list[tuple[ClaimsError, int, str]] = [
     (NotSentError("not sent"), 1, "repeated safely later\nif that does not help: dintero-claims doctor"),
     (NotSentError("not sent", retry_after=1.2), 1, "repeated safely in 2 s"),
     (OutcomeUnknownError("unknown", ref="a b"), 4, "dintero-claims find --ref 'a b'"),
+    (OutcomeUnknownError("unknown", ref="a b", taken=True), 4, "dintero-claims batch run FILE"),
     (OutcomeUnknownError("unknown"), 4, "dintero-claims list --all"),
     (NoAnswerError("no answer"), 1, "if that does not help: dintero-claims doctor"),
     (ServerError("busy", status=503), 1, "if that does not help: dintero-claims doctor"),
     (AuthenticationError("refused", status=401), 3, "dintero-claims doctor"),
+    (AuthenticationError("not found", status=404), 2, "check base_url, which ends with its version"),
     (
         PermissionDeniedError("refused", status=403),
         1,
