@@ -7,19 +7,23 @@ import json
 import signal
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from dintero_claims_client import ClaimsClient
+from dintero_claims_client._journal.records import Counts
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client.cli import exit_codes, output
+from dintero_claims_client.cli.arguments import as_arguments
 from dintero_claims_client.cli.batch_claiming import STOPPING, BatchClaiming
 from dintero_claims_client.cli.batch_export import exported
 from dintero_claims_client.cli.batch_input import InputFormat
 from dintero_claims_client.cli.batch_load import (
     REJECTS,
     STDIN,
+    check_input,
     check_replaceable,
     default_journal,
     is_pipe,
@@ -29,9 +33,10 @@ from dintero_claims_client.cli.batch_load import (
     write_rejects,
 )
 from dintero_claims_client.cli.batch_options import Claiming
-from dintero_claims_client.cli.batch_progress import Summary, counted, resume_command
+from dintero_claims_client.cli.batch_progress import Summary, counted
 from dintero_claims_client.cli.connection import Connection
-from dintero_claims_client.errors import ClaimsError
+from dintero_claims_client.cli.journal_path import note_advice, resume_command
+from dintero_claims_client.errors import ClaimsError, JournalError
 
 
 def run(
@@ -45,24 +50,27 @@ def run(
 ) -> int:
     """Read an input into a journal, and claim its rows."""
     client = _client(claiming, connection)
+    check_input(name)
     path = default_journal(name) if journal is None else Path(journal)
+    options = _options(claiming, connection)
     if journal is None and is_pipe(name):
         output.write_note(f"the journal is {path}")
     with _opened(path, create=True) as store:
-        with _interruptible(path, store):
-            load(store, name, input_format)
-        return _claim(client, store, path, claiming, as_json=as_json)
+        with _interruptible(path, store, options):
+            load(store, path, name, input_format)
+        return _claim(client, store, path, claiming, options, as_json=as_json)
 
 
 def dry_run(name: str, input_format: InputFormat, *, as_json: bool) -> int:
     """Check an input as a run would, and claim nothing."""
+    check_input(name)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "journal")
         with _opened(path, create=True) as store, _interruptible():
-            load(store, name, input_format)
+            load(store, path, name, input_format)
             counts = store.counts()
             place = Path(f"{'stdin' if is_pipe(name) else name}{REJECTS}")
-            rejected = write_rejects(store, place)
+            rejected, first = write_rejects(store, place)
     valid = counts.rows - counts.duplicates - counts.rejected
     if as_json:
         output.write_json(
@@ -74,11 +82,13 @@ def dry_run(name: str, input_format: InputFormat, *, as_json: bool) -> int:
             }
         )
     else:
+        _explain_nothing(counts, first, input_format.kind)
         if rejected:
             output.write_note(f"the rejected rows are in {place}")
         output.write_line(
-            f"{valid:,} claims are valid, {rejected:,} rows are rejected, "
-            f"{counts.duplicates:,} repeat another; nothing was sent"
+            f"{_number(valid, 'claim is', 'claims are')} valid, "
+            f"{_number(rejected, 'row is', 'rows are')} rejected, "
+            f"{_number(counts.duplicates, 'repeats', 'repeat')} another; nothing was sent"
         )
     return exit_codes.FAILED if rejected else exit_codes.DONE
 
@@ -87,10 +97,11 @@ def resume(journal: str, claiming: Claiming, connection: Connection, *, partial:
     """Claim, or settle, what a journal has without an outcome."""
     client = _client(claiming, connection)
     path = Path(journal)
+    options = _options(claiming, connection)
     with _opened(path) as store:
-        with _interruptible(path, store):
-            load_again(store, partial=partial)
-        return _claim(client, store, path, claiming, as_json=as_json)
+        with _interruptible(path, store, options):
+            load_again(store, path, partial=partial)
+        return _claim(client, store, path, claiming, options, as_json=as_json)
 
 
 def retry_refused(journal: str, claiming: Claiming, connection: Connection, *, as_json: bool) -> int:
@@ -99,21 +110,20 @@ def retry_refused(journal: str, claiming: Claiming, connection: Connection, *, a
     path = Path(journal)
     with _opened(path) as store:
         requeued, purged = store.requeue_refused()
-        output.write_note(f"{requeued:,} refused rows are claimed again")
+        output.write_note(f"{_number(requeued, 'refused row is', 'refused rows are')} claimed again")
         if purged:
-            output.write_note(f"{purged:,} others cannot be, because they were purged")
-        return _claim(client, store, path, claiming, as_json=as_json)
+            output.write_note(
+                f"{_number(purged, 'other cannot be: it was', 'others cannot be: they were')} purged"
+            )
+        return _claim(client, store, path, claiming, _options(claiming, connection), as_json=as_json)
 
 
 def status(journal: str, *, as_json: bool) -> int:
     """Show how far a batch is, also while it runs."""
     path = Path(journal)
-    store = JournalStore.open_for_reading(path)
-    try:
+    with _opened(path, reading=True) as store:
         counts, known, whole = store.counts(), store.input, store.is_input_complete
         account = store.account_id
-    finally:
-        store.close()
     left = counts.pending + counts.in_flight + counts.unknown
     facts = {
         "journal": str(path),
@@ -133,15 +143,12 @@ def status(journal: str, *, as_json: bool) -> int:
 def export(journal: str, out: str) -> int:
     """Write what became of each row."""
     path = Path(journal)
-    store = JournalStore.open_for_reading(path)
-    try:
+    with _opened(path, reading=True) as store:
         if out != STDIN:
             check_replaceable(Path(out), path, *_input_of(store))
         count = _export(store, out)
-    finally:
-        store.close()
     if out != STDIN:
-        output.write_line(f"{count:,} rows are in {out}")
+        output.write_line(f"{_number(count, 'row is', 'rows are')} in {out}")
     return exit_codes.DONE
 
 
@@ -151,9 +158,9 @@ def purge(journal: str) -> int:
     with _opened(path) as store:
         count = store.purge()
         counts = store.counts()
-    output.write_line(f"{count:,} rows were purged; their refs and outcomes stay")
+    output.write_line(f"{_number(count, 'row was', 'rows were')} purged; their refs and outcomes stay")
     if left := counts.pending + counts.in_flight + counts.unknown:
-        output.write_note(f"{left:,} rows have no final outcome, and stay whole")
+        output.write_note(f"{_number(left, 'row stays', 'rows stay')} whole, without a final outcome")
     return exit_codes.DONE
 
 
@@ -178,17 +185,21 @@ def _export(store: JournalStore, out: str) -> int:
 
 
 @contextmanager
-def _opened(path: Path, *, create: bool = False) -> Generator[JournalStore, None, None]:
-    store = JournalStore.open(path, create=create)
+def _opened(
+    path: Path, *, create: bool = False, reading: bool = False
+) -> Generator[JournalStore, None, None]:
     try:
-        yield store
-    finally:
-        store.close()
+        store = JournalStore.open_for_reading(path) if reading else JournalStore.open(path, create=create)
+        with closing(store):
+            yield store
+    except JournalError as error:
+        note_advice(error, path)
+        raise
 
 
 @contextmanager
 def _interruptible(
-    journal: Path | None = None, store: JournalStore | None = None
+    journal: Path | None = None, store: JournalStore | None = None, options: Sequence[str] = ()
 ) -> Generator[None, None, None]:
     """Let SIGTERM end what Ctrl-C ends: reading, which is begun anew on resuming."""
 
@@ -203,7 +214,7 @@ def _interruptible(
             raise
         half = "" if store.is_input_complete else "the input was not read to its end, and "
         raise exit_codes.Interrupted(
-            f"interrupted; {half}this run claimed nothing; to go on: {resume_command(journal)}"
+            f"interrupted; {half}this run claimed nothing; to go on: {resume_command(journal, options)}"
         ) from None
     finally:
         for one, handler in before.items():
@@ -217,10 +228,25 @@ def _client(claiming: Claiming, connection: Connection) -> ClaimsClient:
     return client
 
 
-def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claiming, *, as_json: bool) -> int:
+def _options(claiming: Claiming, connection: Connection) -> list[str]:
+    """Return the options that another command goes on with."""
+    return as_arguments({**claiming.options(), **connection.options()})
+
+
+def _claim(
+    client: ClaimsClient,
+    store: JournalStore,
+    path: Path,
+    options: Claiming,
+    given: Sequence[str],
+    *,
+    as_json: bool,
+) -> int:
     place = Path(f"{path}{REJECTS}")
-    rejects = place if write_rejects(store, place) else None
-    out = None if options.out in (None, STDIN) else Path(options.out)
+    rejected, first = write_rejects(store, place)
+    if not as_json:
+        _explain_nothing(store.counts(), first, (store.input or {}).get("format"))
+    out = options.out_file
     if out is not None:
         # Said now, and not when everything is claimed.
         check_replaceable(out, path, *_input_of(store))
@@ -244,11 +270,12 @@ def _claim(client: ClaimsClient, store: JournalStore, path: Path, options: Claim
         seconds=time.monotonic() - began,
         done=claiming.done,
         interrupted=claiming.interrupted,
-        rejects=rejects,
+        rejects=place if rejected else None,
         out=None if out is None else str(out),
         failure=failure.exit_code if isinstance(failure, exit_codes.CommandError) else None,
+        options=given,
     )
-    _write_summary(summary, as_json=as_json, is_stdout_taken=options.out == STDIN)
+    _write_summary(summary, as_json=as_json, is_stdout_taken=options.is_out_stdout)
     if failure is not None:
         raise failure
     return summary.exit_code
@@ -264,6 +291,22 @@ def _write_summary(summary: Summary, *, as_json: bool, is_stdout_taken: bool) ->
         output.write_line(summary.conclusion())
     if summary.resume is not None:
         output.write_note(f"to go on: {summary.resume}")
+
+
+def _explain_nothing(counts: Counts, first: Mapping[str, Any] | None, kind: str | None) -> None:
+    """Say why there is nothing to claim, if there never was."""
+    if counts.rows - counts.duplicates - counts.rejected:
+        return
+    if first is None:
+        output.write_note("the input has no claims in it")
+        return
+    hint = "; JSON lines hold one claim a line, each without a line break in it" if kind == "jsonl" else ""
+    reason = output.printable(str(first["reason"]))
+    output.write_note(f"every row is rejected; the first, in line {first['line']}: {reason}{hint}")
+
+
+def _number(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _cell(value: object) -> str:

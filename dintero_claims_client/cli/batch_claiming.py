@@ -18,7 +18,6 @@ from dintero_claims_client import Batch, ClaimsClient, Journal, Outcome
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client.cli import exit_codes, output
 from dintero_claims_client.cli.batch_export import shown as outcome_shown
-from dintero_claims_client.cli.batch_load import STDIN
 from dintero_claims_client.cli.batch_options import Claiming
 from dintero_claims_client.cli.batch_progress import Progress, shown
 from dintero_claims_client.errors import ClaimsError
@@ -66,7 +65,7 @@ class BatchClaiming:
             try:
                 with suppress(_DrainedError), self._signals(batch):
                     async with batch, shown(progress):
-                        if options.out == STDIN:
+                        if options.is_out_stdout:
                             await self._write_outcomes(batch, progress)
                         else:
                             async for outcome in batch:

@@ -12,15 +12,18 @@ import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from dintero_claims_client._journal.records import Kind, Reject, Row
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client._validation import encode_body, without_null
 from dintero_claims_client.cli import output
+from dintero_claims_client.cli.batch_export import ERASED
 from dintero_claims_client.cli.batch_input import BadRow, InputClaim, InputFormat, read_claims
 from dintero_claims_client.cli.exit_codes import CommandError, UsageError
+from dintero_claims_client.cli.journal_path import ENDING, SQLITE_HEADER, resume_command
 from dintero_claims_client.errors import InvalidClaimError, JournalError
 from dintero_claims_client.outcomes import error_from_json, error_to_json
 
@@ -36,8 +39,28 @@ _EVERY = 100_000
 """Rows between two lines that say how far reading is."""
 
 
-def load(store: JournalStore, name: str, input_format: InputFormat) -> None:
-    """Read an input into a journal that has none, or a part of one.
+class Rejects(NamedTuple):
+    """How many rows are rejected, and which one is the first."""
+
+    number: int
+    first: Mapping[str, Any] | None
+
+
+def check_input(name: str) -> None:
+    """Raise `UsageError` for an input that cannot be read or is a journal, before anything is made."""
+    if is_pipe(name):
+        # What is read of it now would be missing later.
+        return
+    with open_input(name) as raw:
+        header = raw.read(len(SQLITE_HEADER))
+    if header == SQLITE_HEADER:
+        raise UsageError(
+            f"{name}: is a journal, and no input; to go on with it: {resume_command(Path(name))}"
+        )
+
+
+def load(store: JournalStore, path: Path, name: str, input_format: InputFormat) -> None:
+    """Read an input into the journal at a path that has none, or a part of one.
 
     A journal that has it already is left as it is, if it is the same. Raises `UsageError` where the input
     cannot be read or is another one, and `JournalError`.
@@ -45,17 +68,17 @@ def load(store: JournalStore, name: str, input_format: InputFormat) -> None:
     known = store.input
     facts = _facts(name, input_format)
     if known is not None and store.is_input_complete:
-        _check_same(known, facts, name)
+        _check_same(known, facts, name, path)
         return
     if known is not None and known["name"] == STDIN:
         raise UsageError(
-            "the journal holds a part of what came from a pipe; "
-            "to claim that part: dintero-claims batch resume JOURNAL --partial"
+            f"the journal {path} holds a part of what came from a pipe; "
+            f"to claim that part: {resume_command(path, ['--partial'])}"
         )
     _read(store, name, input_format, facts)
 
 
-def load_again(store: JournalStore, *, partial: bool) -> None:
+def load_again(store: JournalStore, path: Path, *, partial: bool) -> None:
     """Read an input that was not read to its end, where that can be done; else raises `UsageError`.
 
     `partial` takes what came from a pipe for the whole.
@@ -75,20 +98,27 @@ def load_again(store: JournalStore, *, partial: bool) -> None:
     else:
         raise UsageError(
             "the input came from a pipe and is not complete; nothing of it was claimed. To claim the "
-            f"{store.next_number():,} rows that came, add --partial"
+            f"{store.next_number():,} rows that came: {resume_command(path, ['--partial'])}"
         )
 
 
-def write_rejects(store: JournalStore, path: Path) -> int:
-    """Write the rows that are not claimed, each with its line and the reason; return how many."""
+def write_rejects(store: JournalStore, path: Path) -> Rejects:
+    """Write the rows that are not claimed, each with its line and the reason."""
+    rejects = _rejects(store)
+    first = next(rejects, None)
+    if first is None:
+        if path.is_file():
+            path.unlink()
+        return Rejects(0, None)
+    if first["reason"] == ERASED and path.is_file():
+        # What was written before the purge says more.
+        return Rejects(1 + sum(1 for _ in rejects), first)
     count = 0
     with replacing(path) as file:
-        for reject in _rejects(store):
+        for reject in chain([first], rejects):
             file.write(f"{json.dumps(reject)}\n")
             count += 1
-    if not count:
-        path.unlink()
-    return count
+    return Rejects(count, first)
 
 
 @contextmanager
@@ -141,7 +171,7 @@ def _beside(path: Path) -> tuple[int, Path]:
 def _rejects(store: JournalStore) -> Iterator[Mapping[str, Any]]:
     line = 0
     while rejects := store.rejects(line, _AT_ONCE):
-        yield from ({"line": reject.line, **json.loads(reject.data)} for reject in rejects)
+        yield from ({"line": reject.line, "reason": ERASED, **json.loads(reject.data)} for reject in rejects)
         line = rejects[-1].line + 1
     number = 0
     while records := store.records(number, _AT_ONCE):
@@ -239,20 +269,24 @@ class _Digesting(io.RawIOBase):
         return self.readinto(bytearray(65_536))
 
 
-def _check_same(known: Mapping[str, str], facts: Mapping[str, str], name: str) -> None:
+def _check_same(known: Mapping[str, str], facts: Mapping[str, str], name: str, path: Path) -> None:
     if is_pipe(name) or known["name"] == STDIN:
-        raise UsageError("the journal has its input; to go on: dintero-claims batch resume JOURNAL")
+        raise UsageError(f"the journal {path} has its input; to go on: {resume_command(path)}")
+    next_step = (
+        f"To go on with what was read: {resume_command(path)}. To claim this input: give it a journal of its "
+        "own with --journal"
+    )
     for fact in ("format", "mapping", "delimiter"):
         if known[fact] != facts[fact]:
             raise UsageError(
-                f"the journal is of another input: its {fact} was {known[fact]!r}, and is {facts[fact]!r}"
+                f"the journal {path} is of another input: its {fact} was {known[fact]!r}, and is "
+                f"{facts[fact]!r}. {next_step}"
             )
     with open_input(name) as raw:
         digest = _Digesting(raw).hexdigest()
     if known["sha256"] != digest:
         raise UsageError(
-            f"the journal is of another input: {name} is not what was read into it. To go on with what was "
-            "read: dintero-claims batch resume JOURNAL. To claim this input: give it a journal of its own"
+            f"the journal {path} is of another input: {name} is not what was read into it. {next_step}"
         )
 
 
@@ -301,6 +335,6 @@ def is_pipe(name: str) -> bool:
 def default_journal(name: str) -> Path:
     """Return where the journal of an input goes: beside it; that of a pipe goes to the working directory."""
     if is_pipe(name):
-        return Path(f"claims-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.journal")
+        return Path(f"claims-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}{ENDING}")
     path = Path(name)
-    return path.with_name(f"{path.name}.journal")
+    return path.with_name(f"{path.name}{ENDING}")

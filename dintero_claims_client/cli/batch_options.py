@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,10 +16,13 @@ from dintero_claims_client.cli.arguments import Flag, Positive, PositiveNumber
 class Claiming:
     """What the commands that claim were told beside what to claim."""
 
+    # A path and no text, because then shells complete the names of files.
     out: Annotated[
-        str | None,
+        Path | None,
         Parameter(
-            help="The outcome of each row, as JSON lines, at the end; - is stdout, as they come.",
+            help="The file that gets each row and how it ended at the end, as JSON lines, as batch export "
+            "writes it; - is stdout, as outcomes come: only of the rows claimed in this run, without their "
+            "lines, and the summary goes to stderr.",
             allow_leading_hyphen=True,
         ),
     ] = None
@@ -39,6 +43,21 @@ class Claiming:
         PositiveNumber, Parameter(help="Seconds in which nothing gets through, after which it gives up.")
     ] = 900.0
     live: Annotated[Flag, Parameter(help="Claim for a production account (P...) too.")] = False
+
+    @property
+    def is_out_stdout(self) -> bool:
+        """Whether outcomes go to stdout, as they come."""
+        return self.out == Path("-")
+
+    @property
+    def out_file(self) -> Path | None:
+        """The file that outcomes go to at the end."""
+        return None if self.is_out_stdout else self.out
+
+    def options(self) -> dict[str, Any]:
+        """Return what is not as usual."""
+        usual = asdict(AS_USUAL)
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
 
 
 AS_USUAL = Claiming()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 from dintero_claims_client import Batch, Claimed, Outcome, Rejected
 from dintero_claims_client._journal.records import Counts
 from dintero_claims_client.cli import exit_codes, output
+from dintero_claims_client.cli.batch_export import is_settled
+from dintero_claims_client.cli.journal_path import resume_command
 
 _EVERY = 5.0
 """Seconds between two lines, where nobody watches a terminal."""
@@ -44,7 +45,9 @@ class Progress:
         return self.before.taken + self.before.refused + self.ended.total()
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome."""
+        """Count an outcome; a row that was given up, and stays open in the journal, has none."""
+        if not is_settled(outcome):
+            return
         match outcome:
             case Claimed():
                 self.ended["taken"] += 1
@@ -123,6 +126,8 @@ class Summary:
     out: str | None = None
     failure: int | None = None
     """The exit code of what ended the batch before its time."""
+    options: Sequence[str] = ()
+    """What the command was given that it goes on with."""
 
     @property
     def open_rows(self) -> int:
@@ -144,7 +149,7 @@ class Summary:
     @property
     def resume(self) -> str | None:
         """Return the command that goes on, if there is anything to go on with."""
-        return resume_command(self.journal) if self.open_rows else None
+        return resume_command(self.journal, self.options) if self.open_rows else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as a JSON object."""
@@ -165,7 +170,11 @@ class Summary:
         rate = self.done / self.seconds if self.seconds else 0.0
         rows = [
             ("rows", f"{self.counts.rows + self.counts.rejects:,}"),
-            *((name, f"{count:,}") for name, count in counted(self.counts).items() if name != "rows"),
+            *(
+                (name.replace("_", " "), f"{count:,}")
+                for name, count in counted(self.counts).items()
+                if name != "rows"
+            ),
             ("done in this run", f"{self.done:,} in {self.seconds:.1f} s, {rate:,.0f}/s"),
             ("journal", str(self.journal)),
         ]
@@ -197,8 +206,3 @@ def counted(counts: Counts) -> dict[str, int]:
         "pending": counts.pending,
         "repeated": counts.duplicates,
     }
-
-
-def resume_command(journal: Path) -> str:
-    """Return the command that resumes a batch."""
-    return f"dintero-claims batch resume {shlex.quote(str(journal))}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from dintero_claims_client._journal.lock import is_held
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client.cli import exit_codes
-from dintero_claims_client.cli.batch_progress import resume_command
 from dintero_claims_client.cli.doctor_report import Check
+from dintero_claims_client.cli.journal_path import meant_journal, resume_command
 from dintero_claims_client.errors import JournalError
 
 
@@ -55,6 +55,7 @@ def check_journal(path: Path | None, account_id: str | None) -> Check:
 
 
 def _advice(path: Path) -> str | None:
-    if path.exists():
-        return None
+    question = meant_journal(path)
+    if path.exists() or question is not None:
+        return question
     return "check the path; by default batch run names the journal as its input, with .journal at the end"

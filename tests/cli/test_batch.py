@@ -22,13 +22,15 @@ from support.batch_input import AT
 from support.canary import SECRET, is_clean
 
 from dintero_claims_client._journal import JournalStore
-from dintero_claims_client.cli import batch_claiming
+from dintero_claims_client.cli import batch_claiming, batch_progress
 
 from .conftest import COMMAND
 
 REFUSED = Fault(Point.ANSWERED, Act.KEEP, answer="400")
 STALLED = Fault(Point.RECEIVED, Act.STALL)
 STALLED_TAKEN = Fault(Point.RECEIVED, Act.STALL, commit=True)
+
+RESUME = "dintero-claims batch resume claims.jsonl.journal"
 
 # The command, after changes that a test needs.
 CHANGED = """
@@ -256,7 +258,7 @@ def test_a_dry_run(run, write, tmp_path):
     name = write(claim(1), claim(1), claim(2), "no json")
     finished = run("batch", "run", name, "--dry-run")
     assert finished.code == 1
-    assert finished.out == "2 claims are valid, 1 rows are rejected, 1 repeat another; nothing was sent\n"
+    assert finished.out == "2 claims are valid, 1 row is rejected, 1 repeats another; nothing was sent\n"
     told = summary(run("batch", "run", name, "--dry-run", "--json"))
     assert told == {"valid": 2, "rejected": 1, "repeated": 1, "rejects_file": "claims.jsonl.rejects.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == {name, "claims.jsonl.rejects.jsonl"}
@@ -310,6 +312,41 @@ def test_a_line_that_is_no_claim_contradicts_its_ref(run, api, write):
     assert [row["outcome"] for row in exported if "outcome" in row][:1] == ["rejected"]
     assert "lines 3, 1" in exported[0]["error"]["message"]
     assert exported[2]["ref"] == "order-1"
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (['{"a\x1b": 1,', '"b": 2}'], "the first, in line 1: is not JSON: "),
+        ([json.dumps([claim(1)])], "the first, in line 1: claim: must be an object"),
+        ([claim(1), claim(1, customer_id="x")], "the first, in line 1: ref: must be of one claim only"),
+    ],
+)
+def test_an_input_of_which_nothing_is_claimed(run, api, write, rows, said, options):
+    """Where every row is rejected, the first reason is on stderr, and that a line is a claim."""
+    finished = run("batch", "run", write(*rows), *options)
+    assert finished.code == 1
+    assert f"every row is rejected; {said}" in finished.err
+    assert "JSON lines hold one claim a line" in finished.err
+    assert run("batch", "run", write(*rows, claim(5), name="more.jsonl"), *options).err.count("every") == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_empty_input(run, api, write, options):
+    """An input without claims is said to have none; for machines the counts say so."""
+    name = write("")
+    assert run("batch", "run", name, *options).err == "the input has no claims in it\n"
+    assert run("batch", "run", name, *options, "--json").err == ""
+    assert run("batch", "run", name, *options).code == 0
+
+
+def test_the_ref_of_a_row_of_a_csv(run, api, write):
+    """A row of a CSV that is rejected is exported with its ref, as one of JSON lines is."""
+    name = write("purchase_at,customer_id,discounts.id,ref", "yesterday,c,d,order-1", name="sales.csv")
+    run("batch", "run", name)
+    (row,) = map(json.loads, run("batch", "export", f"{name}.journal").out.splitlines())
+    assert (row["outcome"], row["ref"]) == ("rejected", "order-1")
 
 
 def test_columns_that_are_not_used(run, write):
@@ -393,6 +430,28 @@ def test_purge(run, api, write, tmp_path):
     assert api.server.claim_requests == 2
 
 
+def test_a_purge_and_the_rejects(run, api, write, tmp_path):
+    """After a purge the file of rejects stays as it was; a new one has a reason in each line all the same."""
+    name = write(claim(1), "{", claim(3), claim(3, customer_id="customer-0009"))
+    run("batch", "run", name)
+    place = tmp_path / f"{name}.journal.rejects.jsonl"
+    before = place.read_text()
+    assert [json.loads(line)["line"] for line in before.splitlines()] == [2, 3, 4]
+    run("batch", "purge", f"{name}.journal")
+    for arguments in (["run", name], ["resume", f"{name}.journal"], ["retry-refused", f"{name}.journal"]):
+        told = summary(run("batch", *arguments, "--json"))
+        assert (told["rejected"], told["rejects_file"]) == (3, place.name)
+        assert place.read_text() == before
+    place.unlink()
+    run("batch", "resume", f"{name}.journal")
+    rejects = [json.loads(line) for line in place.read_text().splitlines()]
+    assert [(one["line"], one["reason"]) for one in rejects] == [
+        (line, "the reason was erased from the journal") for line in (2, 3, 4)
+    ]
+    exported = [json.loads(line) for line in run("batch", "export", f"{name}.journal").out.splitlines()]
+    assert "erased" in exported[1]["reason"]
+
+
 def test_a_refusal_that_was_purged(run, api, write):
     """What was purged cannot be claimed again, and retry-refused says so."""
     name = write(claim(1))
@@ -401,7 +460,7 @@ def test_a_refusal_that_was_purged(run, api, write):
     run("batch", "purge", f"{name}.journal")
     finished = run("batch", "retry-refused", f"{name}.journal")
     assert finished.code == 1
-    assert "1 others cannot be, because they were purged" in finished.err
+    assert "1 other cannot be: it was purged" in finished.err
     assert api.server.claim_requests == 1
 
 
@@ -443,6 +502,77 @@ def test_an_input_that_cannot_be_looked_at(run, write, tmp_path):
     for name in ("n" * 300, "missing/claims.jsonl", "."):
         finished = run("batch", "run", name, "--dry-run")
         assert (finished.code, "cannot be read" in finished.err) == (2, True), finished
+
+
+@pytest.mark.parametrize("name", [".", "/", "", "missing.jsonl"])
+@pytest.mark.parametrize("options", [[], ["--journal", "j"], ["--dry-run"]])
+def test_an_input_that_is_no_file(run, api, write, tmp_path, name, options):
+    """A directory, or nothing, in place of an input is wrong usage, and no journal is made for it."""
+    write(name="other")
+    finished = run("batch", "run", name, *options)
+    assert finished.code == 2
+    reason = "No such file or directory" if name == "missing.jsonl" else "Is a directory"
+    assert finished.err == f"error: {name or '.'}: cannot be read: {reason}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("options", [[], ["--journal", "j"], ["--dry-run"]])
+def test_a_journal_in_place_of_an_input(run, api, write, tmp_path, options):
+    """A journal is not read as an input, the command that goes on with it is named, and nothing is left."""
+    name = write(claim(1))
+    run("batch", "run", name)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    finished = run("batch", "run", f"{name}.journal", *options)
+    assert finished.code == 2
+    assert f"is a journal, and no input; to go on with it: {RESUME}\n" in finished.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["resume", "retry-refused", "status", "export", "purge"])
+def test_an_input_in_place_of_its_journal(run, api, write, tmp_path, command):
+    """Where the input is named, or the ending is left away, the journal that may be meant is named."""
+    name = write(claim(1))
+    run("batch", "run", name, "--journal", "the batch.journal")
+    run("batch", "run", name)
+    for given, meant in ((name, "claims.jsonl.journal"), ("the batch", "'the batch.journal'")):
+        finished = run("batch", command, given)
+        assert finished.code == 2
+        assert finished.err.endswith(f"nothing was sent; did you mean {meant}?\n")
+    for given in ("none", "n" * 300, "."):
+        finished = run("batch", command, given)
+        assert finished.code == 2
+        assert "nothing was sent; check the path" in finished.err
+    # One that is a journal itself is the one that is meant.
+    Path("claims.jsonl.journal.journal").write_bytes(Path("claims.jsonl.journal").read_bytes())
+    assert run("batch", "status", "claims.jsonl.journal").code == 0
+    finished = run("batch", "resume", "claims.jsonl.journal", "--account-id", "T87654321")
+    assert (finished.code, "did you mean" in finished.err) == (2, False)
+
+
+def test_what_to_do_about_a_journal(run, api, write, tmp_path):
+    """What is said about a journal names it, for a shell, and with the command that goes on."""
+    name = write(claim(1), name="the claims.jsonl")
+    run("batch", "run", name)
+    journal = shlex.quote(f"{name}.journal")
+    other = run("batch", "resume", f"{name}.journal", "--account-id", "T87654321")
+    assert (other.code, "T12345678" in other.err) == (2, True)
+    write(claim(2), name=name)
+    edited = run("batch", "run", name)
+    as_csv = run("batch", "run", name, "--format", "csv")
+    for finished in (edited, as_csv):
+        assert finished.code == 2
+        assert f"the journal {name}.journal is of another input: " in finished.err
+        assert f"To go on with what was read: dintero-claims batch resume {journal}. " in finished.err
+    assert "its format was 'jsonl', and is 'csv'" in as_csv.err
+    Path("text.journal").write_text("no journal", encoding="utf-8")
+    finished = run("batch", "resume", "text.journal")
+    assert (finished.code, "dintero-claims doctor --journal text.journal\n" in finished.err) == (2, True)
+    with Path(name).open("rb") as stdin:
+        again = subprocess.run(
+            [COMMAND, "batch", "run", "-", "--journal", f"{name}.journal"],
+            stdin=stdin, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (again.returncode, f"dintero-claims batch resume {journal}\n" in again.stderr) == (2, True)
 
 
 def test_an_input_that_was_edited(run, api, write):
@@ -492,7 +622,7 @@ def test_refused_credentials(run, api, write, monkeypatch):
     monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong-secret")
     finished = run("batch", "run", name, "--json", "--concurrency", "1")
     assert finished.code == 3
-    assert summary(finished)["resume"] == "dintero-claims batch resume claims.jsonl.journal"
+    assert summary(finished)["resume"] == f"{RESUME} --concurrency 1"
     assert api.customers == []
     monkeypatch.setenv("DINTERO_CLIENT_SECRET", SECRET)
     assert run("batch", "resume", f"{name}.journal").code == 0
@@ -517,8 +647,52 @@ def test_an_outcome_that_is_unknown(run, api, write):
     assert (finished.code, told["unknown"], told["taken"], told["exit_code"]) == (4, 1, 1, 4)
     assert told["resume"] is not None
     status = run("batch", "status", f"{name}.journal", "--json").result
-    assert (status["unknown"], status["resume"]) == (1, told["resume"])
+    assert (status["unknown"], status["resume"]) == (1, RESUME)
     assert api.server.refs_seen["order-1"] == 2
+
+
+def test_what_was_given_up_is_not_done(run, api, write, monkeypatch, tmp_path):
+    """Rows that a stopped batch gave up are not counted as done, and are pending wherever they are told."""
+    name = write(*map(claim, range(30)))
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong-secret")
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    counted = []
+    monkeypatch.setattr(batch_progress.Progress, "text", lambda progress: counted.append(progress.done) or "")
+    monkeypatch.setattr(batch_progress, "_EVERY", 0)
+    told = summary(run("batch", "run", name, "--json"))
+    assert (told["done_in_this_run"], told["refused"], told["pending"]) == (0, 0, 30)
+    assert set(counted) <= {0}
+    streamed = run("batch", "resume", f"{name}.journal", "--out", "-")
+    rows = [json.loads(line) for line in streamed.out.splitlines()]
+    assert {row["outcome"] for row in rows} == {"pending"}
+    assert {row["error"]["error"] for row in rows} <= {"AuthenticationError", "NotSentError"}
+    exported = [json.loads(line) for line in run("batch", "export", f"{name}.journal").out.splitlines()]
+    assert {row["outcome"] for row in exported} == {"pending"}
+
+
+def test_a_batch_that_was_stopped_says_what_to_do(run, api, write, monkeypatch):
+    """What stopped a batch is said once, with the command that finds out what is wrong."""
+    name = write(claim(1))
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong-secret")
+    finished = run("batch", "run", name)
+    assert finished.code == 3
+    advice = "what was claimed before is in the journal; to see what is wrong: dintero-claims doctor\n"
+    assert finished.err.endswith(advice)
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", SECRET)
+    api.server.plan = Queues(claim=[Fault(Point.RECEIVED, Act.RESET)] * 1000)
+    finished = run("batch", "resume", f"{name}.journal", "--patience", "0.001")
+    assert "error: the batch was stopped: nothing got through for " in finished.err
+    assert finished.err.endswith(advice)
+
+
+def test_an_address_without_its_version(run, api, write, monkeypatch):
+    """A token endpoint that is not there is a wrong setting, and no refusal of the credentials."""
+    monkeypatch.setenv("DINTERO_BASE_URL", api.server.base_url.removesuffix("/v1"))
+    monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
+    finished = run("batch", "run", write(claim(1)), "--json")
+    assert (finished.code, summary(finished)["exit_code"]) == (2, 2)
+    assert "check base_url, which ends with its version" in finished.err
 
 
 # Two at once, and one that looks on.
@@ -569,6 +743,34 @@ def test_stopped_in_order(run, api, write, started, gate, number):
     assert run(*resume).code == 0
     assert api.customers == customers(*range(20))
     assert api.server.changed == set()
+
+
+def test_resuming_keeps_the_options(run, api, write, started, gate, monkeypatch):
+    """The command that goes on has the options that the batch was given, and no others."""
+    held = gate(3)
+    name = write(*map(claim, range(10)), name="the claims.jsonl")
+    given = ["--rate", "200", "--concurrency", "1", "--drain", "90.5", "--out", "the outcomes.jsonl"]
+    given += ["--if-exists", "raise", "--patience", "100", "--live"]
+    connection = ["--account-id", "T12345678", "--base-url", api.server.base_url, "--timeout", "20"]
+    process = started("batch", "run", name, *given, *connection, "--trust-env", "--json")
+    assert held.reached.wait(100)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.readline().startswith("stopping: ")
+    held.opened.set()
+    out, err = ended(process)
+    resume = json.loads(out)["resume"]
+    assert err == f"to go on: {resume}\n"
+    command, group, verb, journal, *options = shlex.split(resume)
+    assert (command, group, verb, journal) == ("dintero-claims", "batch", "resume", f"{name}.journal")
+    switches = {"--live", "--trust-env"}
+    expected = [*given[:-1], *connection]
+    pairs = [one for one in options if one not in switches]
+    assert dict(zip(pairs[::2], pairs[1::2], strict=True)) == dict(
+        zip(expected[::2], expected[1::2], strict=True)
+    )
+    assert switches <= set(options)
+    assert run("batch", "resume", journal, *options).code == 0
+    assert api.customers == customers(*range(10))
 
 
 @pytest.mark.parametrize("why", ["a second signal", "the end of the time to drain"])
@@ -664,7 +866,7 @@ def test_a_pipe_that_was_cut_short(run, api, write, started):
     assert status["resume"] == "dintero-claims batch resume j"
     resume = run("batch", "resume", "j")
     assert resume.code == 2
-    assert f"To claim the {came} rows that came, add --partial" in resume.err
+    assert f"To claim the {came} rows that came: dintero-claims batch resume j --partial" in resume.err
     again = run("batch", "run", "-", "--journal", "j")
     assert (again.code, "--partial" in again.err) == (2, True)
     assert api.server.connections == 0
@@ -808,7 +1010,7 @@ def test_a_full_disk(run, api, write, started, out, tmp_path):
     assert 10 <= sent < 100
     # Each that was sent is told, or known as sent.
     assert told["taken"] + told["in_flight"] >= sent
-    assert told["resume"] == "dintero-claims batch resume claims.jsonl.journal"
+    assert told["resume"] == " ".join([RESUME, *out, "--concurrency 4"])
     if "-" in out:
         rows = [json.loads(line) for line in said.splitlines()]
         assert sorted(row["row"]["customer_id"] for row in rows if row["outcome"] == "taken") == api.customers
@@ -919,7 +1121,7 @@ def test_outcomes_onto_a_full_disk(api, write, count):
 
 def test_refused_credentials_are_told_as_they_are(run, api, write, monkeypatch):
     """Where the credentials are refused nothing is in flight, and summary and exit code agree."""
-    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong")
+    monkeypatch.setenv("DINTERO_CLIENT_SECRET", "wrong-secret")
     monkeypatch.setattr("dintero_claims_client._batch_run.SHORTEST_PAUSE", 0.001)
     finished = run("batch", "run", write(claim(1), claim(2)), "--json")
     told = json.loads(finished.out)
@@ -944,7 +1146,7 @@ def test_an_input_that_is_a_pipe_with_a_name(run, api, write, started, tmp_path)
     assert "the input was not read to its end, and this run claimed nothing" in err
     came = run("batch", "status", "j", "--json").result["rows"]
     resume = run("batch", "resume", "j")
-    assert (resume.code, "add --partial" in resume.err) == (2, True)
+    assert (resume.code, "batch resume j --partial" in resume.err) == (2, True)
     assert run("batch", "resume", "j", "--partial").code == 0
     assert api.customers == customers(*range(came))
     writer = threading.Thread(target=lambda: pipe.write_text(lines_of(claim(7))))

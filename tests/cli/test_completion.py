@@ -53,7 +53,10 @@ def test_a_shell_can_read_it(script, shell):
         (["claim", "--if-exists", ""], {"raise", "return"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
         (["claim", "cla"], {"claim.json"}),
+        (["claim", "--trust-env", "cla"], {"claim.json"}),
         (["doctor", "--journal", "cla"], {"claim.json"}),
+        (["batch", "run", "--out", "cla"], {"claim.json"}),
+        (["batch", "resume", "--out", "cla"], {"claim.json"}),
     ],
 )
 def test_what_bash_completes(script, tmp_path, line, completions):

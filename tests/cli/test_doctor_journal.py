@@ -112,6 +112,16 @@ def test_no_journal(run, sandbox, tmp_path):
     assert checks(finished)["list"][0] == "ok"
 
 
+def test_the_journal_that_may_be_meant(run, sandbox, journal):
+    """Where the ending was left away, or the input was named, the journal beside it is named."""
+    path = journal.with_suffix("")
+    code, check, said = diagnosis(run("doctor", "--json", "--journal", str(path)))
+    assert (code, check) == (2, "journal")
+    assert f"did you mean '{journal}'?" in said
+    path.write_bytes(b"an input")
+    assert f"did you mean '{journal}'?" in diagnosis(run("doctor", "--json", "--journal", str(path)))[2]
+
+
 def test_a_file_that_is_no_journal(run, sandbox, tmp_path):
     """A file of another kind is said to be one."""
     path = tmp_path / "other"
