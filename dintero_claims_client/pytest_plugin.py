@@ -79,7 +79,7 @@ def claims_client(dintero_sandbox: Sandbox, request: pytest.FixtureRequest) -> I
     """
     _sandbox_package()
     from dintero_claims_client import RetryPolicy
-    from dintero_claims_client._pytest_client import FixtureClient
+    from dintero_claims_client._pytest_plugin_client import FixtureClient
 
     if "dintero_sandbox_server" in request.fixturenames:
         # A sandbox belongs to one event loop, which is then the server's.

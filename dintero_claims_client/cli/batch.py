@@ -35,7 +35,7 @@ from dintero_claims_client.cli.batch_load import (
 from dintero_claims_client.cli.batch_options import Claiming
 from dintero_claims_client.cli.batch_progress import Summary, counted
 from dintero_claims_client.cli.connection import Connection
-from dintero_claims_client.cli.journal_path import note_advice, resume_command
+from dintero_claims_client.cli.journal_path import MORE_ELSEWHERE, note_advice, resume_command
 from dintero_claims_client.errors import ClaimsError, JournalError
 
 
@@ -122,7 +122,7 @@ def status(journal: str, *, as_json: bool) -> int:
     """Show how far a batch is, also while it runs."""
     path = Path(journal)
     with _opened(path, reading=True) as store:
-        counts, known, whole = store.counts(), store.input, store.is_input_complete
+        counts, known, whole = store.counts(), store.input, store.has_all_rows
         account = store.account_id
     left = counts.pending + counts.in_flight + counts.unknown
     facts = {
@@ -131,12 +131,14 @@ def status(journal: str, *, as_json: bool) -> int:
         "input": None if known is None else known["name"],
         "input_complete": whole,
         **counted(counts),
-        "resume": resume_command(path) if left or not whole else None,
+        "resume": resume_command(path) if left or not (whole or known is None) else None,
     }
     if as_json:
         output.write_json(facts)
     else:
         output.write_rows([(name.replace("_", " "), _cell(value)) for name, value in facts.items()])
+    if known is None and not whole:
+        output.write_note(MORE_ELSEWHERE)
     return exit_codes.DONE
 
 
@@ -276,6 +278,8 @@ def _claim(
         options=given,
     )
     _write_summary(summary, as_json=as_json, is_stdout_taken=options.is_out_stdout)
+    if not store.has_all_rows and store.input is None:
+        output.write_note(MORE_ELSEWHERE)
     if failure is not None:
         raise failure
     return summary.exit_code

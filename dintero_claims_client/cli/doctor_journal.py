@@ -11,7 +11,7 @@ from dintero_claims_client._journal.lock import is_held
 from dintero_claims_client._journal.store import JournalStore
 from dintero_claims_client.cli import exit_codes
 from dintero_claims_client.cli.doctor_report import Check
-from dintero_claims_client.cli.journal_path import meant_journal, resume_command
+from dintero_claims_client.cli.journal_path import MORE_ELSEWHERE, meant_journal, resume_command
 from dintero_claims_client.errors import JournalError
 
 
@@ -21,7 +21,8 @@ def check_journal(path: Path | None, account_id: str | None) -> Check:
         return Check("journal", "none was named; --journal PATH looks at one", "skipped")
     try:
         with closing(JournalStore.open_for_reading(path)) as store:
-            counts, owner, whole = store.counts(), store.account_id, store.is_input_complete
+            counts, owner, whole = store.counts(), store.account_id, store.has_all_rows
+            is_of_program = store.input is None
         held = is_held(path.resolve())
     except (JournalError, sqlite3.Error) as error:
         return Check("journal", str(error), "failed", _advice(path), exit_codes.USAGE)
@@ -46,12 +47,13 @@ def check_journal(path: Path | None, account_id: str | None) -> Check:
             f"to go on with it, give --account-id {owner}, or set $DINTERO_ACCOUNT_ID, with its credentials",
             exit_codes.USAGE,
         )
-    if left or not whole:
-        half = "" if whole else "; its input was not read to its end, and will be read again"
+    more = f"; {MORE_ELSEWHERE}" if is_of_program and not whole else ""
+    if left or not (whole or is_of_program):
+        half = "" if whole or is_of_program else "; its input was not read to its end, and will be read again"
         return Check(
-            "journal", f"{said}{half}; it can be resumed", advice=f"to go on: {resume_command(path)}"
+            "journal", f"{said}{half}; it can be resumed{more}", advice=f"to go on: {resume_command(path)}"
         )
-    return Check("journal", f"{said}; there is nothing to resume")
+    return Check("journal", f"{said}; there is nothing to resume{more}")
 
 
 def _advice(path: Path) -> str | None:

@@ -12,6 +12,12 @@ from dintero_claims_client.errors import JournalError, JournalWriteError
 ENDING = ".journal"
 """What the journal of a file is called, after the file."""
 
+MORE_ELSEWHERE = (
+    "its rows are those that a program has taken of its requests so far; claim_many with the same requests, "
+    "and this journal, goes on with the rest"
+)
+"""What is said of a journal that `claim_many` has made, and whose requests were not at their end."""
+
 SQLITE_HEADER = b"SQLite format 3\0"
 """How a journal begins, as every SQLite file does."""
 

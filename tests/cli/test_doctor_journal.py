@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from support.journals import UNKNOWN, row
+from support.journals import UNKNOWN, row, taken
 
 from dintero_claims_client._journal import JournalStore, MarkSent, SetOutcome
 
@@ -53,6 +53,23 @@ def test_a_journal_that_can_be_resumed(run, sandbox, journal):
     assert status == "ok"
     assert "is of account T12345678, and 3 of its 3 rows have no final outcome; it can be resumed" in said
     assert f"dintero-claims batch resume '{journal}'" in said
+
+
+def test_a_journal_of_a_program_that_has_more(run, sandbox, journal):
+    """A journal that has not all rows of a program's requests is not said to be whole, or at its end."""
+    with closing(JournalStore.open(journal)) as store:
+        store.write([SetOutcome(n, taken(n)) for n in range(3)])
+    said = checks(run("doctor", "--json", "--journal", str(journal)))["journal"][1]
+    assert "claim_many with the same requests, and this journal, goes on with the rest" in said
+    status = run("batch", "status", str(journal), "--json")
+    assert (status.result["input_complete"], status.result["resume"]) == (False, None)
+    assert "goes on with the rest" in status.err
+    resumed = run("batch", "resume", str(journal))
+    assert (resumed.code, "goes on with the rest" in resumed.err) == (0, True)
+    with closing(JournalStore.open(journal)) as store:
+        store.finish_source(3)
+    status = run("batch", "status", str(journal), "--json")
+    assert (status.result["input_complete"], status.err) == (True, "")
 
 
 def test_two_clients_on_one_journal(run, sandbox, journal):

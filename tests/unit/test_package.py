@@ -87,8 +87,8 @@ ALLOWED = {
         "_generated", "_retry", "_version", "batch", "client", "errors", "health", "journal", "models",
         "outcomes",
     },
-    "pytest_plugin": {"anyio", "pytest", "", "_pytest_client", "sandbox"},
-    "_pytest_client": {"client"},
+    "pytest_plugin": {"anyio", "pytest", "", "_pytest_plugin_client", "sandbox"},
+    "_pytest_plugin_client": {"client"},
     "sandbox": {"starlette", "uvicorn", "yaml", "jsonschema_rs", "httpx", "sandbox"},
     "cli": {
         "cyclopts", "rich", "attrs", "httpx", "", "_generated", "_journal", "_tokens", "_validation",
