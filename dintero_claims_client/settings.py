@@ -225,7 +225,8 @@ def _check_url(name: str, url: object, *, allow_http: bool) -> str:
         raise ConfigurationError(f"{name}: is not a URL") from None
     if parts.scheme not in ("https", "http") or not host:
         raise ConfigurationError(f"{name}: must begin with https:// and name a host")
-    if parts.username is not None or parts.password is not None:
+    # Also after a slash, which a password may have: what is before it would be the host.
+    if "@" in url:
         raise ConfigurationError(f"{name}: must not hold credentials")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ConfigurationError(f"{name}: must have no query and no fragment")

@@ -44,6 +44,7 @@ GOOD = {"account_id": "T12345678", "client_id": "c", "client_secret": SECRET}
                 "https://x:y",
                 "https://x:99999",
                 "https://user:pass@x",
+                "https://user:1/pass@x",
                 "https://x?a=b",
                 "https://x?",
                 "https://x#f",
