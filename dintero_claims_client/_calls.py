@@ -37,7 +37,8 @@ _LOOK_SHARE, _LOOK_SECONDS = 0.2, 1.0
 """What a call in doubt keeps of its time for looking its claim up: this share, at most so many seconds."""
 
 
-@attrs.frozen
+# Not frozen, because one is made for each claim, and that would take three times as long.
+@attrs.define
 class Taken:
     """The server has the claim; `recovered` where its answer was lost, and the claim was read back.
 

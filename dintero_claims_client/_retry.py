@@ -66,7 +66,8 @@ class RetryPolicy:
         return randomness * min(self.max_delay, self.base_delay * 2.0 ** min(attempt - 1, 32))
 
 
-@attrs.frozen
+# Not frozen, because one is made for each claim, and that would take three times as long.
+@attrs.define
 class Done(Generic[T]):
     """The attempt brought what was asked for; `answer` is what that was read from."""
 

@@ -37,9 +37,10 @@ def shape(value: object) -> str:
             return type(value).__name__
 
 
-def check_claim(request: object) -> None:
+def check_claim(request: object) -> bool:
     """Check that a claim may be sent; raises `InvalidClaimError`. A field that is None counts as absent.
 
+    Returns whether it has fields that the models do not know, which are objects of the caller.
     The annotations of the generated classes are not enforced, so nothing is taken on their word.
     """
     if not isinstance(request, ClaimRequest):
@@ -56,7 +57,7 @@ def check_claim(request: object) -> None:
     for name, value in (("ref", request.ref), ("type", request.type_)):
         if not _absent(value):
             _check_text(name, value, empty=name == "type")
-    _check_discounts(request.discounts)
+    return _check_discounts(request.discounts)
 
 
 def without_null(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -148,42 +149,47 @@ def _check_purchase_at(value: object) -> None:
         )
 
 
-def _check_discounts(value: object) -> None:
+def _check_discounts(value: object) -> bool:
     if not isinstance(value, list):
         raise InvalidClaimError("discounts", "must be a list of ClaimDiscount", shape(value))
     discounts = cast("list[object]", value)
     if not discounts:
         raise InvalidClaimError("discounts", "must hold at least one discount", shape(discounts))
+    has_extras = False
     for index, discount in enumerate(discounts):
         try:
-            _check_discount(discount)
+            has_extras |= _check_discount(discount)
         except InvalidClaimError as error:
             raise _within(f"discounts[{index}]", error) from None
+    return has_extras
 
 
-def _check_discount(discount: object) -> None:
+def _check_discount(discount: object) -> bool:
     if not isinstance(discount, ClaimDiscount):
         raise InvalidClaimError("", "must be a ClaimDiscount", shape(discount))
-    if discount.additional_properties:
+    has_extras = bool(discount.additional_properties)
+    if has_extras:
         _check_extras(discount.additional_properties, ("id", "refs"))
     if not _absent(discount.id):
         _check_text("id", discount.id)
     value: object = discount.refs
     if _absent(value):
-        return
+        return has_extras
     if not isinstance(value, list):
         raise InvalidClaimError("refs", "must be a list of ClaimDiscountRef", shape(value))
     for index, ref in enumerate(cast("list[object]", value)):
         try:
-            _check_ref(ref)
+            has_extras |= _check_ref(ref)
         except InvalidClaimError as error:
             raise _within(f"refs[{index}]", error) from None
+    return has_extras
 
 
-def _check_ref(ref: object) -> None:
+def _check_ref(ref: object) -> bool:
     if not isinstance(ref, ClaimDiscountRef):
         raise InvalidClaimError("", "must be a ClaimDiscountRef", shape(ref))
-    if ref.additional_properties:
+    has_extras = bool(ref.additional_properties)
+    if has_extras:
         _check_extras(ref.additional_properties, ("id", "amount", "usage"))
     if not _absent(ref.id):
         _check_text("id", ref.id)
@@ -191,6 +197,7 @@ def _check_ref(ref: object) -> None:
         _check_integer("amount", ref.amount)
     if not _absent(ref.usage):
         _check_integer("usage", ref.usage)
+    return has_extras
 
 
 def _within(place: str, error: InvalidClaimError) -> InvalidClaimError:

@@ -15,7 +15,8 @@ TOKEN_BODY_CAP = 64 * 1024
 """The same for the token endpoint."""
 
 
-@attrs.frozen
+# Not frozen, because one is made for each request, and that would take three times as long.
+@attrs.define
 class EngineRequest:
     """What is sent. The URL is encoded; a secret among the headers is a `MaskedStr`."""
 
@@ -26,7 +27,8 @@ class EngineRequest:
     body_cap: int = BODY_CAP
 
 
-@attrs.frozen(eq=False)
+# As above.
+@attrs.define(eq=False)
 class EngineResponse:
     """What came back. Headers are looked up by their names in lower case.
 
